@@ -1,0 +1,29 @@
+"""The errors a user can cause. Each message is one sentence: expected, found, what to do."""
+
+
+class VprError(Exception):
+    """Base of every error that is the input's fault and not ours."""
+
+
+class ConfigError(VprError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class ImageError(VprError):
+    """An image cannot be decoded, or decodes to something that is not an image."""
+
+
+class BagError(VprError):
+    """A recording, or a topic in it, cannot be read."""
+
+
+class CheckpointError(VprError):
+    """Weights are missing, damaged, or belong to another model."""
+
+
+class MapError(VprError):
+    """A map is missing, damaged, or belongs to another model."""
+
+
+class DatasetError(VprError):
+    """Training or evaluation data are incomplete or inconsistent."""
