@@ -1,0 +1,15 @@
+"""Place recognition models: torch and nothing else."""
+
+from vpr_ros.models.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
+from vpr_ros.models.place_model import PlaceModel
+from vpr_ros.models.registry import MODELS, build_model
+
+__all__ = [
+    'MODELS',
+    'Header',
+    'PlaceModel',
+    'build_model',
+    'load_checkpoint',
+    'read_header',
+    'save_checkpoint',
+]
