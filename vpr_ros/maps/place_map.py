@@ -1,0 +1,311 @@
+"""PlaceMap: one SQLite file with places and descriptors, bound to the model that made them.
+
+SQLite in WAL mode gives atomic commits, recovery after a kill or a power cut, and readers beside a
+writer. Whatever is not committed yet is at most the last `commit()` interval.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from vpr_ros.errors import MapError
+from vpr_ros.maps import schema
+from vpr_ros.maps.index import ExactIndex, PlaceIndex
+from vpr_ros.records import Candidate, Place
+
+IN_MEMORY = ':memory:'
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """Identity of a map and of the model it is bound to."""
+
+    uuid: str
+    revision: int
+    model: str
+    fingerprint: str
+    dim: int
+    frame: str
+    format: int
+    created: str
+
+
+class PlaceMap:
+    """Places in the order they were recorded, and the search among them.
+
+    Use `create` or `open`. Rows of the index and of `places` correspond.
+    """
+
+    def __init__(self, database: sqlite3.Connection, path: str, writable: bool) -> None:
+        self.path = path
+        self.writable = writable
+        self._database = database
+        self.info = _read_info(database, path)
+        self.places: list[Place] = []
+        self._index: PlaceIndex = ExactIndex(self.info.dim)
+        self._dirty = False
+        self._load()
+
+    @classmethod
+    def create(
+        cls,
+        path: Path | str,
+        model: str,
+        fingerprint: str,
+        dim: int,
+        frame: str = 'map',
+    ) -> PlaceMap:
+        """Create an empty map.
+
+        Args:
+            path: a file that does not exist yet, or IN_MEMORY.
+            model: name of the model whose descriptors it will hold.
+            fingerprint: that model's fingerprint.
+            dim: length of a descriptor.
+            frame: frame of the poses.
+
+        Raises:
+            MapError: the file exists already or cannot be written.
+        """
+        if str(path) != IN_MEMORY and Path(path).exists():
+            raise MapError(f'{path} exists already: choose another name or remove it')
+        meta = {
+            'format': str(schema.FORMAT),
+            'uuid': str(uuid.uuid4()),
+            'revision': '0',
+            'model': model,
+            'fingerprint': fingerprint,
+            'dim': str(dim),
+            'frame': frame,
+            'created': _now(),
+        }
+        try:
+            database = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
+            database.execute('PRAGMA journal_mode = WAL')
+            database.execute('BEGIN')
+            schema.create_tables(database, meta)
+            database.execute('COMMIT')
+        except sqlite3.Error as error:
+            raise MapError(f'cannot write a map at {path}: {error}') from None
+        return cls(database, str(path), writable=True)
+
+    @classmethod
+    def open(
+        cls, path: Path | str, fingerprint: str | None, model: str = '', writable: bool = False
+    ) -> PlaceMap:
+        """Open a map for the model that made it.
+
+        Args:
+            path: the `.vprmap` file.
+            fingerprint: of the model that will query it; None reads without searching.
+            model: that model's name, for the error.
+            writable: whether places will be added.
+
+        Raises:
+            MapError: no such file, not a map, damaged, of another format, or another model's.
+        """
+        if not Path(path).is_file():
+            raise MapError(f'no map at {path}: build one with `vpr map build BAG -o FILE.vprmap`')
+        try:
+            mode = 'rw' if writable else 'ro'
+            database = sqlite3.connect(
+                f'{Path(path).resolve().as_uri()}?mode={mode}',
+                uri=True, check_same_thread=False, isolation_level=None,
+            )  # fmt: skip
+            if writable:
+                database.execute('PRAGMA journal_mode = WAL')
+            place_map = cls(database, str(path), writable)
+        except sqlite3.Error as error:
+            raise MapError(f'{path} is not a readable map: {error}') from None
+        info = place_map.info
+        if fingerprint is not None and info.fingerprint != fingerprint:
+            place_map.close()
+            raise MapError(
+                f'{path} was made with {info.model}:{info.fingerprint[:16]}, this is '
+                f'{model}:{fingerprint[:16]}: use that model or build the map again'
+            )
+        return place_map
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __enter__(self) -> PlaceMap:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(commit=kind is None)
+
+    def add_session(self, name: str, source: str = '') -> int:
+        """Begin a mapping session and return its id."""
+        cursor = self._write(
+            'INSERT INTO sessions (name, source, created) VALUES (?, ?, ?)', (name, source, _now())
+        )
+        return int(cursor.lastrowid or 0)
+
+    def add(self, place: Place, descriptor: np.ndarray, thumbnail: bytes | None = None) -> Place:
+        """Append a place; it is found by `search` at once and is on disk after `commit`.
+
+        Args:
+            place: its id is ignored; the map gives one.
+            descriptor: (D,), float32, unit length.
+            thumbnail: small JPEG for people to look at.
+
+        Returns:
+            The place with its id.
+
+        Raises:
+            MapError: another length of descriptor, values that are not finite, or a map that was
+                opened for reading.
+        """
+        if descriptor.shape != (self.info.dim,) or not np.isfinite(descriptor).all():
+            raise MapError(
+                f'expected a finite descriptor of shape ({self.info.dim},), '
+                f'found shape {descriptor.shape}'
+            )
+        row = schema.place_row(place, descriptor, thumbnail)
+        cursor = self._write(
+            'INSERT INTO places (session_id, stamp_ns, camera, x, y, z, qx, qy, qz, qw, '
+            'travelled_m, thumbnail, descriptor) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)',
+            row,
+        )
+        place = replace(place, id=int(cursor.lastrowid or 0))
+        self.places.append(place)
+        self._index.add(_as_stored(descriptor)[None])
+        return place
+
+    def commit(self) -> None:
+        """Make everything added so far durable, as one new revision."""
+        if not self._dirty:
+            return
+        revision = self.info.revision + 1
+        try:
+            self._database.execute(
+                "UPDATE meta SET value = ? WHERE key = 'revision'", (str(revision),)
+            )
+            self._database.execute('COMMIT')
+        except sqlite3.Error as error:
+            raise MapError(f'cannot write to {self.path}: {error}') from None
+        self._dirty = False
+        self.info = replace(self.info, revision=revision)
+
+    def search(self, descriptor: np.ndarray, k: int, before: int | None = None) -> list[Candidate]:
+        """Find the places that resemble a descriptor most.
+
+        Args:
+            descriptor: (D,), float32, unit length.
+            k: places wanted.
+            before: only the first so many places are searched.
+
+        Returns:
+            At most k candidates, most similar first.
+        """
+        rows, similarities = self._index.search(descriptor, k, before)
+        return [
+            Candidate(self.places[row], float(similarity))
+            for row, similarity in zip(rows, similarities, strict=True)
+        ]
+
+    def descriptors(self) -> np.ndarray:
+        """All descriptors (N, D), float32, in the order of `places`."""
+        rows = self._database.execute('SELECT descriptor FROM places ORDER BY id')
+        data = b''.join(blob for (blob,) in rows)
+        return np.frombuffer(data, '<f2').reshape(-1, self.info.dim).astype(np.float32)
+
+    def thumbnail(self, place_id: int) -> bytes | None:
+        """JPEG of a place, or None."""
+        query = 'SELECT thumbnail FROM places WHERE id = ?'
+        row = self._database.execute(query, (place_id,)).fetchone()
+        return row[0] if row else None
+
+    def sessions(self) -> list[tuple[int, str, str, str]]:
+        """Id, name, source and creation time of every session."""
+        return list(self._database.execute('SELECT id, name, source, created FROM sessions'))
+
+    def close(self, commit: bool = True) -> None:
+        """Commit, or forget what was not committed, and release the file."""
+        if commit:
+            self.commit()
+        elif self._dirty:
+            self._database.execute('ROLLBACK')
+        self._dirty = False
+        if self.writable and self.path != IN_MEMORY:
+            # Fold the journal in, so that the map is one file to copy and readable without
+            # write permission. With readers attached SQLite declines, and the journal stays.
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute('PRAGMA journal_mode = DELETE')
+        self._database.close()
+
+    def _write(self, statement: str, values: tuple) -> sqlite3.Cursor:
+        if not self.writable:
+            raise MapError(
+                f'{self.path} was opened for reading: open it for writing to add places'
+            )
+        try:
+            if not self._dirty:
+                self._database.execute('BEGIN')
+                self._dirty = True
+            return self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            raise MapError(f'cannot write to {self.path}: {error}') from None
+
+    def _load(self) -> None:
+        rows = self._database.execute(f'SELECT {schema.COLUMNS} FROM places ORDER BY id')
+        self.places = [schema.place_from_row(row) for row in rows]
+        size = self._database.execute('SELECT sum(length(descriptor)) FROM places').fetchone()[0]
+        if (size or 0) != 2 * self.info.dim * len(self.places):
+            raise MapError(f'{self.path} is damaged: descriptors and places do not correspond')
+        if self.places:
+            self._index.add(self.descriptors())
+
+
+def replace_when_complete(part: Path, path: Path) -> None:
+    """Move a finished map to its name; its journal was folded in when it was closed."""
+    for suffix in ('-wal', '-shm'):
+        Path(str(path) + suffix).unlink(missing_ok=True)
+    os.replace(part, path)
+
+
+def _read_info(database: sqlite3.Connection, path: str) -> MapInfo:
+    meta = dict(database.execute('SELECT key, value FROM meta'))
+    try:
+        found = int(meta['format'])
+        if found != schema.FORMAT:
+            raise MapError(
+                f'{path} has map format {found}, this version reads {schema.FORMAT}: '
+                'build the map again or use the version that made it'
+            )
+        return MapInfo(
+            uuid=meta['uuid'],
+            revision=int(meta['revision']),
+            model=meta['model'],
+            fingerprint=meta['fingerprint'],
+            dim=int(meta['dim']),
+            frame=meta['frame'],
+            format=found,
+            created=meta['created'],
+        )
+    except (KeyError, ValueError) as error:
+        raise MapError(f'{path} is damaged: its metadata lack or garble {error}') from None
+
+
+def _as_stored(descriptor: np.ndarray) -> np.ndarray:
+    """What the file will give back, so that a live map and a reopened one answer alike."""
+    return descriptor.astype(np.float16).astype(np.float32)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')

@@ -1,0 +1,69 @@
+"""The tables of a map file, and how a place becomes a row and comes back."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import numpy as np
+
+from vpr_ros.records import Place, Pose
+
+FORMAT = 1
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    source TEXT NOT NULL,          -- bag or topic the images came from
+    created TEXT NOT NULL          -- ISO 8601, UTC
+);
+CREATE TABLE places (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never re-used
+    session_id INTEGER NOT NULL REFERENCES sessions(id),
+    stamp_ns INTEGER NOT NULL,
+    camera TEXT NOT NULL,
+    x REAL, y REAL, z REAL, qx REAL, qy REAL, qz REAL, qw REAL,  -- base in map; NULL: unknown
+    travelled_m REAL,
+    thumbnail BLOB,                -- JPEG
+    descriptor BLOB NOT NULL       -- fp16, little endian, unit length
+);
+"""
+
+COLUMNS = (
+    'id, session_id, stamp_ns, camera, x, y, z, qx, qy, qz, qw, travelled_m'  # as Place reads them
+)
+
+
+def create_tables(database: sqlite3.Connection, meta: dict[str, str]) -> None:
+    """Lay out an empty map; the caller commits."""
+    for statement in TABLES.split(';\n'):
+        if statement.strip():
+            database.execute(statement)
+    database.executemany('INSERT INTO meta VALUES (?, ?)', meta.items())
+
+
+def place_row(place: Place, descriptor: np.ndarray, thumbnail: bytes | None) -> tuple[Any, ...]:
+    """Values of a new row, without its id."""
+    pose = place.pose
+    coordinates = (None,) * 7 if pose is None else (*pose.position_m, *pose.quaternion)
+    blob = np.asarray(descriptor, dtype='<f2').tobytes()
+    return (
+        place.session_id, place.stamp_ns, place.camera, *coordinates, place.travelled_m,
+        thumbnail, blob,
+    )  # fmt: skip
+
+
+def place_from_row(row: tuple[Any, ...]) -> Place:
+    """The inverse of `place_row`, from the COLUMNS of a row."""
+    id_, session_id, stamp_ns, camera, *pose, travelled_m = row
+    known = pose[0] is not None
+    return Place(
+        id=id_,
+        session_id=session_id,
+        stamp_ns=stamp_ns,
+        pose=Pose(tuple(pose[:3]), tuple(pose[3:])) if known else None,  # type: ignore[arg-type]
+        camera=camera,
+        travelled_m=travelled_m,
+    )
