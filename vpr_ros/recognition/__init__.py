@@ -1,0 +1,1 @@
+"""Recognising places: the front door, the decision, and the building of maps."""
