@@ -1,0 +1,1 @@
+"""Training: places of several views, samplers, losses and one loop."""

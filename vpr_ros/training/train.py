@@ -1,0 +1,140 @@
+"""The training loop, in the order things happen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from vpr_ros.config import TrainConfig
+from vpr_ros.errors import DatasetError
+from vpr_ros.image import normalise
+from vpr_ros.models import PlaceModel
+from vpr_ros.models.place_model import resolve_device
+from vpr_ros.training.augment import augment
+from vpr_ros.training.data import PlaceSet
+from vpr_ros.training.distill import Teacher
+from vpr_ros.training.losses import (
+    multi_similarity,
+    relational_distillation,
+    token_distillation,
+)
+from vpr_ros.training.sampler import image_batches, place_batches
+
+GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of the training did."""
+
+    number: int
+    learning_rate: float
+    losses: dict[str, float]
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear rise over the warm-up, then half a cosine down to a hundredth of the peak."""
+    warmup = max(1, round(config.warmup * config.steps))
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, config.steps - warmup)
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+def train(
+    model: PlaceModel,
+    data: PlaceSet,
+    config: TrainConfig,
+    teacher: Teacher | None = None,
+    report: Callable[[Step], None] = lambda step: None,
+) -> None:
+    """Train a model in place; it ends in evaluation mode with the averaged weights.
+
+    Args:
+        model: its network is trained, whole.
+        data: at least `places_per_batch` places.
+        config: the run.
+        teacher: for the losses that need one.
+        report: called after every step.
+
+    Raises:
+        DatasetError: a loss asks for a teacher that is not there, or the loss became NaN.
+    """
+    if teacher is None and (config.loss.tokens or config.loss.relations):
+        raise DatasetError('the losses tokens and relations need teacher weights: set teacher')
+    device = resolve_device(config.device)
+    torch.manual_seed(config.seed)  # dropout draws from the global generator
+    rng = torch.Generator(device).manual_seed(config.seed)
+    network = model.network.to(device).train()
+    modules = torch.nn.ModuleList([network, *([teacher.to(device)] if teacher else [])])
+    parameters = [p for p in modules.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, config.learning_rate, weight_decay=config.weight_decay
+    )
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+    pool = torch.from_numpy(data.images).to(device)
+    batches = _batches(data, config, np.random.default_rng(config.seed))
+    for step in range(config.steps):
+        rate = learning_rate(step, config)
+        for group in optimizer.param_groups:
+            group['lr'] = rate
+        indices = next(batches)
+        pixels = pool[torch.from_numpy(indices).to(device)].permute(0, 3, 1, 2)
+        images = augment(pixels.float() / 255.0, model.input.size, config.augment, rng)
+        labels = torch.from_numpy(data.places[indices]).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda'):
+            losses = _losses(model, images, labels, config, teacher)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            raise DatasetError(f'the loss became {total.item()} at step {step}: lower the rate')
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
+        optimizer.step()
+        average.update_parameters(network)
+        report(Step(step, rate, {name: loss.item() for name, loss in losses.items()}))
+    network.load_state_dict(average.module.state_dict())
+    network.eval()
+
+
+def _batches(
+    data: PlaceSet, config: TrainConfig, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    if config.views_per_place == 1:
+        return image_batches(data.sources, config.places_per_batch, rng)
+    return place_batches(
+        data.places, data.sources, config.places_per_batch, config.views_per_place, rng,
+        config.single_image_share,
+    )  # fmt: skip
+
+
+def _losses(
+    model: PlaceModel,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    config: TrainConfig,
+    teacher: Teacher | None,
+) -> dict[str, torch.Tensor]:
+    """Weighted losses by name; only those that count are computed."""
+    weights = config.loss
+    tokens = model.network.tokens(normalise(images, model.input))
+    descriptors = model.network.aggregator(tokens.cls, tokens.patches)
+    losses = {}
+    if weights.similarity:
+        losses['similarity'] = weights.similarity * multi_similarity(descriptors, labels)
+    if teacher is not None and (weights.tokens or weights.relations):
+        lesson = teacher.teach(images)
+        if weights.tokens:
+            guess = teacher.project(tokens.patches)
+            losses['tokens'] = weights.tokens * token_distillation(guess, lesson.tokens)
+        if weights.relations:
+            losses['relations'] = weights.relations * relational_distillation(
+                descriptors, F.normalize(lesson.descriptor, dim=1)
+            )
+    return losses
