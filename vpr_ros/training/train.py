@@ -91,11 +91,15 @@ def train(
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda'):
             losses = _losses(model, images, labels, config, teacher)
         total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            raise DatasetError(f'the loss became {total.item()} at step {step}: lower the rate')
         optimizer.zero_grad(set_to_none=True)
         total.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
+        # The gradient too: descriptors of NaN compare as False and mine a finite loss of nothing.
+        norm = torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
+        if not torch.isfinite(total + norm):
+            raise DatasetError(
+                f'the loss became {total.item():g} with a gradient of {norm.item():g} at step '
+                f'{step}: lower learning_rate or look for damaged images'
+            )
         optimizer.step()
         average.update_parameters(network)
         report(Step(step, rate, {name: loss.item() for name, loss in losses.items()}))
