@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,10 +79,10 @@ class DecisionConfig:
         5.0, 'agreeing queries: largest time between them, and between unposed places', 0.0, 1e6
     )
     exclude_recent_s: float = option(
-        30.0, "the robot's own last seconds, which are not searched", 0.0, 1e6
+        10.0, "the robot's own last seconds, which are not searched", 0.0, 1e6
     )
     exclude_recent_m: float = option(
-        0.0, "the robot's own last metres of path, which are not searched", 0.0, 1e6
+        2.0, "the robot's own last metres of path, which are not searched", 0.0, 1e6
     )
 
 
@@ -112,6 +113,42 @@ class RecognizerConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
+
+
+@dataclass(frozen=True)
+class NodeConfig(RecognizerConfig):
+    """The live node: where images, poses and places come from and go to."""
+
+    mode: str = option(
+        'localize',
+        'localize: answer from the map; map: record a new one; both: answer and extend the map',
+        choices=('localize', 'map', 'both'),
+    )
+    map: str = option('', 'map file; empty in mode map: the new map is kept in memory only')
+    map_commit_s: float = option(5.0, 'what a power cut may take from a growing map', 0.1, 3600.0)
+    map_frame: str = option('map', 'frame of the poses of a new map; a loaded one has its own')
+    base_frame: str = option('base_link', 'frame of the robot, whose poses are given')
+    camera: str = option('', 'name of the camera in answers and in the map')
+    camera_frame: str = option('camera', 'frame_id of answers to images that carry none')
+    image_transport: str = option(
+        'raw', 'which of the two topics of a camera is taken', choices=('raw', 'compressed')
+    )
+    pose_input: str = option(
+        'none',
+        'type of the topic odom: none, nav_msgs/Odometry, geometry_msgs/PoseStamped or '
+        'geometry_msgs/PoseWithCovarianceStamped',
+        choices=('none', 'odometry', 'pose', 'pose_with_covariance'),
+    )
+    position_sigma_m: float = option(
+        5.0, 'standard deviation stated for a position that was copied from the map', 1e-3, 1e4
+    )
+    rotation_sigma_rad: float = option(
+        0.5, 'standard deviation stated for a rotation that was copied from the map', 1e-3, math.pi
+    )
+    input_timeout_s: float = option(5.0, 'time without an image that is warned of', 0.1, 3600.0)
+    autostart: bool = option(False, 'configure and activate without being asked')
+    model: ModelConfig = field(default_factory=ModelConfig)
+    pose: PoseConfig = field(default_factory=PoseConfig)
 
 
 @dataclass(frozen=True)
@@ -199,6 +236,35 @@ def from_dict(cls: type[T], data: Any, where: str = '') -> T:
         else:
             values[key] = checked(fields[key], types[key], value, label)
     return cls(**values)
+
+
+def walk(cls: type, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field, type]]:
+    """Every setting of a dataclass and of those nested in it: dotted name, field, type."""
+    types = typing.get_type_hints(cls)
+    for field_ in dataclasses.fields(cls):
+        name, type_ = prefix + field_.name, types[field_.name]
+        if dataclasses.is_dataclass(type_):
+            yield from walk(typing.cast(type, type_), name + '.')
+        else:
+            yield name, field_, type_
+
+
+def updated(config: T, values: dict[str, Any], where: str = '') -> T:
+    """The same settings with others by their dotted names.
+
+    Raises:
+        ConfigError: an unknown name, a value of another type, or one out of range.
+    """
+    data = to_dict(config)
+    for name, value in values.items():
+        *tables, key = name.split('.')
+        table = data
+        for part in tables:
+            table = table.get(part)
+            if not isinstance(table, dict):
+                raise ConfigError(f'{name}: no such setting')
+        table[key] = value
+    return from_dict(type(config), data, where)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

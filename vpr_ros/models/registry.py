@@ -61,14 +61,23 @@ def build_model(name: str, device: str = 'auto', weights: Path | str = '') -> Pl
         ConfigError: no such model or device.
         CheckpointError: the weights are missing, damaged or another model's.
     """
+    model, bundled = untrained_model(name), MODELS[name].bundled
+    if weights or bundled:
+        load_checkpoint(model, weights or bundled_weights(bundled))
+    model.network.to(resolve_device(device))
+    return model
+
+
+def untrained_model(name: str) -> PlaceModel:
+    """A model with random weights from torch's generator: to be trained or loaded.
+
+    Raises:
+        ConfigError: no such model.
+    """
     if name not in MODELS:
         raise ConfigError(f'no model {name!r}: expected one of {", ".join(MODELS)}')
     spec = MODELS[name]
-    model = PlaceModel(name, Sage(spec.backbone, spec.head), spec.input)
-    if weights or spec.bundled:
-        load_checkpoint(model, weights or bundled_weights(spec.bundled))
-    model.network.to(resolve_device(device))
-    return model
+    return PlaceModel(name, Sage(spec.backbone, spec.head), spec.input)
 
 
 def bundled_weights(file: str) -> Path:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpr_ros.bags.keyframes import Keyframe, keyframes
-from vpr_ros.bags.poses import Trajectory, pose_source, read_trajectory
+from vpr_ros.bags.poses import Trajectory, read_trajectory
 from vpr_ros.bags.reader import Bag, open_bag
 from vpr_ros.config import KeyframeConfig, PoseConfig
-from vpr_ros.errors import MapError
+from vpr_ros.errors import BagError, MapError
 from vpr_ros.image import to_tensor
 from vpr_ros.maps.place_map import PlaceMap, replace_when_complete
 from vpr_ros.models import PlaceModel
@@ -44,11 +44,19 @@ class MapSummary:
 
 
 def drive_trajectory(bag: Bag, options: DriveOptions) -> Trajectory | None:
-    """Poses of a recording, or None where there are none or none are wanted."""
+    """Poses of a recording, or None where there are none or none are wanted.
+
+    Raises:
+        BagError: several pose topics and none named, or the one named cannot be read.
+    """
     if options.pose_topic == NO_POSES:
         return None
-    topic = options.pose_topic or pose_source(bag)
-    return read_trajectory(bag, topic) if topic else None
+    topics = [options.pose_topic] if options.pose_topic else bag.pose_topics()
+    if len(topics) > 1:
+        raise BagError(
+            f'{bag.path} has several pose topics: name one of {", ".join(topics)}, or `none`'
+        )
+    return read_trajectory(bag, topics[0]) if topics else None
 
 
 def build_map(
@@ -57,15 +65,17 @@ def build_map(
     path: Path | str,
     options: DriveOptions | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    overwrite: bool = False,
 ) -> MapSummary:
     """Build a map from a recorded drive, whole or not at all.
 
     Args:
         bag_path: the recording.
         model: with its weights; the map is bound to them.
-        path: the `.vprmap` file, which must not exist yet.
+        path: the `.vprmap` file.
         options: topics and keyframe rule.
         progress: called with images read and images in all.
+        overwrite: replace an existing map, once the new one is complete.
 
     Raises:
         BagError: the recording or a topic of it cannot be read.
@@ -73,8 +83,8 @@ def build_map(
     """
     options = options or DriveOptions()
     path = Path(path)
-    if path.exists():
-        raise MapError(f'{path} exists already: choose another name or remove it')
+    if path.exists() and not overwrite:
+        raise MapError(f'{path} exists already: choose another name, remove it, or overwrite')
     part = path.with_name(path.name + '.part')
     part.unlink(missing_ok=True)
     try:
@@ -128,7 +138,5 @@ def _add(
     image = keyframe.frame.image
     tensor = to_tensor(image, model.input, model.device)
     descriptor = model.describe(tensor).descriptor[0].cpu().numpy()
-    place = Place(
-        0, session, keyframe.frame.stamp_ns, keyframe.pose, topic, keyframe.travelled_m
-    )
+    place = Place(0, session, keyframe.frame.stamp_ns, keyframe.pose, topic, keyframe.travelled_m)
     place_map.add(place, descriptor, encode_thumbnail(image))

@@ -70,7 +70,7 @@ class Recognizer:
         try:
             descriptor, timings = self.describe(image)
         except ImageError as error:
-            return self._unsearched(stamp_ns, Verdict.BAD_IMAGE, str(error))
+            return self.refuse(stamp_ns, Verdict.BAD_IMAGE, str(error))
         return self.answer(descriptor, stamp_ns, pose, image, timings)
 
     def describe(self, image: np.ndarray) -> tuple[np.ndarray, Timings]:
@@ -116,16 +116,17 @@ class Recognizer:
                 tuple(candidates), decision.consistent_frames,
             )  # fmt: skip
         elif len(self.place_map):
-            recognition = self._unsearched(
+            recognition = self.refuse(
                 stamp_ns, Verdict.EXCLUDED_RECENT, 'only the own recent past is known so far'
             )
         else:
-            recognition = self._unsearched(stamp_ns, Verdict.NO_MAP, 'the map has no places yet')
+            recognition = self.refuse(stamp_ns, Verdict.NO_MAP, 'the map has no places yet')
         place = self._remember(descriptor, stamp_ns, pose, image)
         timings = replace(timings or Timings(), search_ms=search_ms)
         return replace(recognition, place=place, timings=timings)
 
-    def _unsearched(self, stamp_ns: int, verdict: Verdict, reason: str) -> Recognition:
+    def refuse(self, stamp_ns: int, verdict: Verdict, reason: str) -> Recognition:
+        """Answer without a search: the image could not be read, or there is nothing to search."""
         self._agreement.reset()
         return Recognition(self._next_id(), stamp_ns, verdict, reason)
 

@@ -5,7 +5,7 @@ Everything is decoded once, scaled to STORED_SIZE and kept in memory: 0.33 MB an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 
 from vpr_ros.errors import DatasetError
-from vpr_ros.records import Pose
+from vpr_ros.records import Frame, Pose
 
 STORED_SIZE = (288, 384)
+PLACES_PER_TOWN = 200
 
 Progress = Callable[[int, int], None]
 
@@ -53,7 +54,7 @@ def place_set(images: Iterable[np.ndarray], places: np.ndarray, name: str) -> Pl
         raise DatasetError(f'{name} has {count} places: training needs at least 2 to tell apart')
     stored = np.empty((len(places), *STORED_SIZE, 3), np.uint8)
     for row, image in zip(stored, images, strict=True):
-        row[...] = cv2.resize(image, STORED_SIZE[::-1], interpolation=cv2.INTER_AREA)
+        row[...] = _stored(image)
     return PlaceSet(stored, places.astype(np.int64), np.zeros(len(places), np.int64), (name,))
 
 
@@ -108,37 +109,60 @@ def from_bag(
         DatasetError: it has no poses, or too few places.
     """
     from vpr_ros.bags.keyframes import keyframes
-    from vpr_ros.bags.poses import pose_source, read_trajectory
     from vpr_ros.bags.reader import open_bag
     from vpr_ros.config import KeyframeConfig, PoseConfig
+    from vpr_ros.recognition.mapping import DriveOptions, drive_trajectory
 
+    images, poses = [], []
     with open_bag(path) as bag:
-        trajectory = read_trajectory(bag, pose_topic or pose_source(bag))
-        taken = list(
-            keyframes(bag.frames(topic), trajectory, KeyframeConfig(), PoseConfig().max_gap_s)
-        )
-    labels = places_by_pose([keyframe.pose for keyframe in taken])
-    return place_set((keyframe.frame.image for keyframe in taken), labels, str(path))
+        trajectory = drive_trajectory(bag, DriveOptions(pose_topic=pose_topic or ''))
+        frames = _reported(bag.frames(topic), bag.count(bag.image_topic(topic)), progress)
+        for keyframe in keyframes(frames, trajectory, KeyframeConfig(), PoseConfig().max_gap_s):
+            images.append(_stored(keyframe.frame.image))
+            poses.append(keyframe.pose)
+    return place_set(images, places_by_pose(poses), str(path))
 
 
 def from_town(
-    seed: int, places: int, views: int, workers: int | None = None,
+    seed: int,
+    places: int,
+    views: int,
+    workers: int | None = None,
     progress: Progress | None = None,
-) -> PlaceSet:  # fmt: skip
-    """Render places of a synthetic town, each view in another light.
+) -> PlaceSet:
+    """Render places of synthetic towns, each view in another light.
 
     Args:
-        seed: of the town and of the views.
-        places: how many.
+        seed: of the towns and of the views.
+        places: how many; every PLACES_PER_TOWN of them a new town.
         views: of each.
         workers: processes that render; None takes one a core.
         progress: called with images done and in all.
     """
-    from vpr_ros.synthetic.places import render_places
+    stored: list[np.ndarray] = []
+    for number, first in enumerate(range(0, places, PLACES_PER_TOWN)):
+        count = min(PLACES_PER_TOWN, places - first)
+        for pictures in _town_places([seed, number], count, views, workers):
+            stored.extend(_stored(picture) for picture in pictures)
+            if progress is not None:
+                progress(len(stored), places * views)
+    return place_set(stored, np.repeat(np.arange(places), views), f'town {seed}')
 
-    images = render_places(seed, places, views, workers, progress)
-    labels = np.repeat(np.arange(places), views)
-    return place_set(images, labels, f'town {seed}')
+
+def _town_places(
+    seed: list[int], places: int, views: int, workers: int | None
+) -> Iterator[np.ndarray]:
+    """Pictures (K, H, W, 3) of the places of one town."""
+    from vpr_ros.synthetic.lights import LIGHTS, Session
+    from vpr_ros.synthetic.places import plan_shots, render_places, sample_places
+    from vpr_ros.synthetic.scene import Scene
+    from vpr_ros.synthetic.town import Town
+
+    rng = np.random.default_rng(seed)
+    town = Town.build(int(rng.integers(1 << 31)))
+    scenes = [Scene.build(town, Session.random(rng, light)) for light in LIGHTS]
+    chosen = sample_places(town, places, views, rng)
+    yield from render_places(scenes, plan_shots(chosen, scenes, rng), workers=workers)
 
 
 def from_tower(
@@ -151,13 +175,30 @@ def from_tower(
     Raises:
         DatasetError: a file is missing.
     """
-    from vpr_ros.evaluation.datasets import tower_images
+    from vpr_ros.evaluation.datasets import tower_rows
     from vpr_ros.imagefile import read_image
 
-    rows = tower_images(folder, floors)
+    rows = tower_rows(Path(folder), floors)
     period = window_s + gap_s
-    names = {key: n for n, key in enumerate(sorted({(r.video, r.second // period) for r in rows}))}
-    labels = np.array(
-        [names[r.video, r.second // period] if r.second % period < window_s else -1 for r in rows]
-    )
-    return place_set((read_image(r.path) for r in rows), labels, f'ie_tower {" ".join(floors)}')
+    seconds = [int(row['second']) for row in rows]
+    windows = [(row['video'], s // period) for row, s in zip(rows, seconds, strict=True)]
+    names = {window: number for number, window in enumerate(sorted(set(windows)))}
+    labels = [
+        names[window] if second % period < window_s else -1
+        for window, second in zip(windows, seconds, strict=True)
+    ]
+    images = (read_image(Path(folder) / row['image_path']) for row in rows)
+    return place_set(images, np.array(labels), f'ie_tower {"+".join(floors)}'.strip())
+
+
+def _stored(image: np.ndarray) -> np.ndarray:
+    if image.shape[:2] == STORED_SIZE:
+        return image
+    return cv2.resize(image, STORED_SIZE[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _reported(frames: Iterable[Frame], total: int, progress: Progress | None) -> Iterator[Frame]:
+    for number, frame in enumerate(frames, start=1):
+        if progress is not None:
+            progress(number, total)
+        yield frame

@@ -1,0 +1,107 @@
+"""Recall and precision of a model on the shared evaluation sets.
+
+    python benchmarks/shared_sets.py [--model NAME] [--weights FILE] [--json OUT] [SET ...]
+
+One line a set, nearest neighbour by descriptor alone, no verification and no temporal filter:
+R@1 over the queries that have a match, average precision (single best match), recall at full
+precision, and for sets of pairs the area under the ROC curve. The sets and the figures of three
+simple descriptors are in the README of the shared data, which is looked for beside the checkout or
+at $VPR_SHARED_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from vpr_ros.evaluation.datasets import DATASETS, LoopSet, PairSet, read_dataset
+from vpr_ros.evaluation.evaluate import DescribedSet, Options, evaluate_descriptors
+from vpr_ros.evaluation.precision_recall import ranking_auc
+from vpr_ros.image import to_tensor
+from vpr_ros.models import PlaceModel, build_model
+
+HELD_OUT_FLOORS = ('floor5', 'floor6')  # sage_nano has not seen these
+DEFAULT_ROOT = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+
+
+def describe(model: PlaceModel, images: Iterable[np.ndarray]) -> np.ndarray:
+    """Descriptors (N, D) of RGB images."""
+    tensors = (to_tensor(image, model.input, model.device) for image in images)
+    return np.concatenate([model.describe(x).descriptor.cpu().numpy() for x in tensors])
+
+
+def measure(model: PlaceModel, name: str, root: Path) -> dict[str, float | int | str | None]:
+    """Figures of one set."""
+    if name.endswith(':held-out'):
+        folder, reader = DATASETS[name.removesuffix(':held-out')]
+        data = reader(root / folder, HELD_OUT_FLOORS)
+    else:
+        data = read_dataset(name, root)
+    if isinstance(data, PairSet):
+        x = describe(model, data.images)
+        return {'set': name, 'queries': len(data.same),
+                'auc': ranking_auc(data.similarities(x), data.same)}  # fmt: skip
+    if isinstance(data, LoopSet):
+        queries, references = DescribedSet(describe(model, data.images), data.track), None
+        rule = data.rule
+    else:
+        queries = DescribedSet(describe(model, data.queries), data.query_track)
+        references = DescribedSet(describe(model, data.references), data.reference_track)
+        rule = data.truth
+    options = Options(replicates=0)
+    evaluation = evaluate_descriptors(
+        queries, references, rule, threshold=model.similarity_threshold, options=options
+    )
+    best = evaluation.single_best
+    return {
+        'set': name,
+        'queries': evaluation.recall.matchable,
+        'r@1': evaluation.recall.of_matchable[0],
+        'r@5': evaluation.recall.of_matchable[1],
+        'ap': best.average_precision,
+        'r@100p': best.recall_at_100_precision,
+        'accepted right': evaluation.closures.correct,
+        'accepted wrong': evaluation.closures.wrong,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = [*DATASETS, 'tower-floors:held-out', 'tower-seconds:held-out']
+    parser.add_argument('sets', nargs='*', default=names, metavar='SET')
+    parser.add_argument('--model', default='sage_nano')
+    parser.add_argument('--weights', default='')
+    parser.add_argument('--json', help='also write the figures to this file')
+    parser.add_argument('--root', default=os.environ.get('VPR_SHARED_DATA', DEFAULT_ROOT))
+    arguments = parser.parse_args()
+    model = build_model(arguments.model, 'cpu', arguments.weights)
+    columns = ['set', 'queries', 'r@1', 'r@5', 'ap', 'r@100p', 'auc', 'accepted right',
+               'accepted wrong']  # fmt: skip
+    table = Table(*columns, title=f'{model.id}, threshold {model.similarity_threshold}')
+    rows = []
+    for name in arguments.sets:
+        row = measure(model, name, Path(arguments.root))
+        rows.append(row)
+        table.add_row(*(shown(row.get(column)) for column in columns))
+    Console().print(table)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps({'model': model.id, 'sets': rows}, indent=1))
+    return 0
+
+
+def shown(value: object) -> str:
+    if value is None:
+        return ''
+    return f'{value:.2f}' if isinstance(value, float) else str(value)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

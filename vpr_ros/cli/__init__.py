@@ -1,0 +1,1 @@
+"""The command `vpr`: parse, call, print; no thinking."""

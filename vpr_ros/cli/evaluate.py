@@ -1,0 +1,85 @@
+"""`vpr evaluate`: how well a drive is recognised, in figures and pictures."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from rich.table import Table
+
+from vpr_ros.cli.console import console, progress
+from vpr_ros.cli.maps import add_drive_options, chosen_model, drive_options
+from vpr_ros.cli.options import add_settings, read_settings
+from vpr_ros.config import DecisionConfig, RecognizerConfig, SearchConfig
+
+RULE_HELP = (
+    'what a true match is: slam (10 m, 45 deg, 30 s and 50 m ago), indoor (1.5 m, 45 deg, 10 s), '
+    'tabletop (0.3 m, 20 deg, 10 s), kitti-4m, kitti-25m, robotcar or geo-25m'
+)
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    evaluate = commands.add_parser('evaluate', help='recognise a drive and score the answers')
+    evaluate.add_argument('bag', help='the drive; its poses are the truth')
+    evaluate.add_argument('--map', help='localise in this map; without it: loops of the drive')
+    evaluate.add_argument('--report', help='folder to write figures and pages to')
+    evaluate.add_argument('--rule', default='slam', help=RULE_HELP)
+    for name in ('positive-m', 'negative-m', 'heading-deg', 'gap-s', 'gap-m'):
+        evaluate.add_argument(f'--{name}', type=float, help='over the rule')
+    evaluate.add_argument('--gap-frames', type=int, help='over the rule')
+    evaluate.add_argument(
+        '--viewing-axis', default='x', help='axis of the base along which the camera looks'
+    )
+    add_drive_options(evaluate)
+    add_settings(evaluate, search=SearchConfig, decision=DecisionConfig)
+    evaluate.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from vpr_ros.evaluation.drives import evaluate_drive
+    from vpr_ros.evaluation.report import write_report
+
+    rule, config = chosen_rule(arguments), recognizer_config(arguments)
+    model, options = chosen_model(arguments), drive_options(arguments)
+    with progress('recognising') as report:
+        drive = evaluate_drive(
+            arguments.bag, model, rule, config, options,
+            map_path=arguments.map, viewing_axis=arguments.viewing_axis, progress=report,
+        )  # fmt: skip
+    show(drive)
+    if arguments.report:
+        page = write_report(drive.evaluation, arguments.report, drive.queries, drive.references)
+        console.print(f'report: {page}')
+
+
+def chosen_rule(arguments: argparse.Namespace):
+    """The preset with what was given over it."""
+    from vpr_ros.evaluation.protocols import preset
+
+    names = ('positive_m', 'negative_m', 'heading_deg', 'gap_s', 'gap_m', 'gap_frames')
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    rule = preset(arguments.rule)
+    return replace(rule, name=f'{rule.name}, changed', **given) if given else rule
+
+
+def recognizer_config(arguments: argparse.Namespace) -> RecognizerConfig:
+    """Settings of the front door from the command line."""
+    return RecognizerConfig(
+        read_settings(arguments, 'search', SearchConfig()),
+        read_settings(arguments, 'decision', DecisionConfig()),
+    )
+
+
+def show(drive) -> None:
+    """Print the figures of a report as people ask for them."""
+    from vpr_ros.evaluation.words import facts, headline
+
+    console.print(f'[bold]{headline(drive.evaluation)}[/]')
+    table = Table(show_header=False)
+    for fact in facts(drive.evaluation):
+        table.add_row(fact.name, fact.value, fact.note)
+    console.print(table)
+    if drive.unposed:
+        console.print(f'{drive.unposed} images have no pose and were not judged')
+    for loss in drive.losses:
+        console.print(f'[yellow]lost[/] {loss}')

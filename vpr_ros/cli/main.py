@@ -1,0 +1,46 @@
+"""Entry point of `vpr`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from vpr_ros import __version__
+from vpr_ros.cli import demo, evaluate, live, maps, models, train
+from vpr_ros.errors import ConfigError, VprError
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; importing it loads neither torch nor rclpy."""
+    parser = argparse.ArgumentParser(
+        prog='vpr', description='Visual place recognition: maps, evaluation, training, replay.'
+    )
+    parser.add_argument('--version', action='version', version=f'vpr_ros {__version__}')
+    commands = parser.add_subparsers(metavar='COMMAND', required=True)
+    for room in (demo, maps, evaluate, live, train, models):
+        room.add_commands(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command: 0 done, 1 failed, 2 wrong use, with one sentence on stderr."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except KeyboardInterrupt:
+        return _fail('interrupted; nothing half-written is left behind', INTERRUPTED)
+    except ConfigError as error:
+        return _fail(str(error), WRONG_USE)
+    except VprError as error:
+        return _fail(str(error), FAILED)
+    except OSError as error:
+        return _fail(f'{error.strerror}: {error.filename}', FAILED)
+    return 0
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f'vpr: {sentence}', file=sys.stderr)
+    return code

@@ -1,0 +1,103 @@
+"""`vpr map build | info`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.table import Table
+
+from vpr_ros.cli.console import console, progress
+from vpr_ros.cli.options import add_settings, read_settings
+from vpr_ros.config import KeyframeConfig, ModelConfig, PoseConfig
+
+SHOWN_LOSSES = 5
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    kinds = commands.add_parser('map', help='build and inspect maps').add_subparsers(
+        metavar='COMMAND', required=True
+    )
+    build = kinds.add_parser('build', help='build a map from a recorded drive')
+    build.add_argument('bag', help='rosbag2 folder, .mcap, .db3 or ROS 1 .bag')
+    build.add_argument('-o', '--output', required=True, help='the .vprmap file to write')
+    build.add_argument('--overwrite', action='store_true', help='replace an existing map')
+    add_drive_options(build)
+    build.set_defaults(run=run_build)
+    info = kinds.add_parser('info', help='show what is in a map')
+    info.add_argument('map', help='the .vprmap file')
+    info.set_defaults(run=run_info)
+
+
+def add_drive_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that reads a drive and describes its images."""
+    parser.add_argument('--image-topic', default='', help='needed where a bag has several')
+    parser.add_argument(
+        '--pose-topic', default='', help='odometry, pose or /tf topic; `none` ignores poses'
+    )
+    add_settings(parser, model=ModelConfig, keyframes=KeyframeConfig, poses=PoseConfig)
+
+
+def drive_options(arguments: argparse.Namespace):
+    """DriveOptions of the command line."""
+    from vpr_ros.recognition.mapping import DriveOptions
+
+    return DriveOptions(
+        arguments.image_topic,
+        arguments.pose_topic,
+        read_settings(arguments, 'keyframes', KeyframeConfig()),
+        read_settings(arguments, 'poses', PoseConfig()),
+    )
+
+
+def chosen_model(arguments: argparse.Namespace):
+    """The model of the command line, with its weights."""
+    from vpr_ros.models import build_model
+
+    config = read_settings(arguments, 'model', ModelConfig())
+    return build_model(config.name, config.device, config.weights)
+
+
+def run_build(arguments: argparse.Namespace) -> None:
+    from vpr_ros.recognition.mapping import build_map
+
+    options, model = drive_options(arguments), chosen_model(arguments)
+    path = Path(arguments.output)
+    with progress('reading images') as report:
+        summary = build_map(
+            arguments.bag, model, path, options, report, overwrite=arguments.overwrite
+        )
+    for loss in summary.losses[:SHOWN_LOSSES]:
+        console.print(f'[yellow]lost[/] {loss}')
+    if len(summary.losses) > SHOWN_LOSSES:
+        console.print(f'[yellow]lost[/] {len(summary.losses) - SHOWN_LOSSES} more')
+    console.print(
+        f'{path}: {summary.places} places from {summary.images} images, '
+        f'{summary.posed} with a pose, {path.stat().st_size / 1e6:.1f} MB, {model.id}'
+    )
+
+
+def run_info(arguments: argparse.Namespace) -> None:
+    from vpr_ros.maps.place_map import PlaceMap
+
+    with PlaceMap.open(arguments.map, None) as place_map:
+        info, places = place_map.info, place_map.places
+        posed = sum(place.pose is not None for place in places)
+        table = Table(show_header=False)
+        for key, value in {
+            'map': arguments.map,
+            'uuid': info.uuid,
+            'revision': info.revision,
+            'model': f'{info.model}:{info.fingerprint[:16]}',
+            'descriptor': f'{info.dim} x fp16',
+            'frame': info.frame,
+            'created': info.created,
+            'places': f'{len(places)}, {posed} with a pose',
+            'search': 'exact',
+            'size': f'{Path(arguments.map).stat().st_size / 1e6:.1f} MB',
+        }.items():
+            table.add_row(key, str(value))
+        for number, name, source, created in place_map.sessions():
+            count = sum(place.session_id == number for place in places)
+            table.add_row(f'session {number}', f'{name}: {count} places, {created}, {source}')
+    console.print(table)

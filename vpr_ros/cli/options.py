@@ -1,0 +1,59 @@
+"""Settings dataclasses as command-line options: `--search.top_k 5`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, TypeVar
+
+from vpr_ros import config as settings
+
+T = TypeVar('T')
+
+
+def add_settings(parser: argparse.ArgumentParser, **configs: type) -> None:
+    """Declare every field of settings dataclasses as an option.
+
+    Args:
+        parser: receives one option a field, without a default: absent means not given.
+        configs: dataclasses by the name that stands before the dot; `_` for none.
+    """
+    for prefix, cls in configs.items():
+        group = parser.add_argument_group(f'settings: {(cls.__doc__ or "").splitlines()[0]}')
+        for name, field, type_ in settings.walk(cls, '' if prefix == '_' else prefix + '.'):
+            limits = field.metadata['option']
+            group.add_argument(
+                f'--{name}',
+                dest=f'setting:{name}',
+                type=_switch if type_ is bool else type_,
+                choices=limits.choices or None,
+                default=argparse.SUPPRESS,
+                metavar=type_.__name__.upper() if not limits.choices else None,
+                help=f'{limits.help} (default {_shown(field.default)})'.replace('%', '%%'),
+            )
+
+
+def read_settings(arguments: argparse.Namespace, prefix: str, base: T) -> T:
+    """Settings given on the command line over those of `base`.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+    start = 'setting:' if prefix == '_' else f'setting:{prefix}.'
+    given: dict[str, Any] = {
+        key.removeprefix(start): value
+        for key, value in vars(arguments).items()
+        if key.startswith(start)
+    }
+    return settings.updated(base, given)
+
+
+def _switch(text: str) -> bool:
+    table = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
+    try:
+        return table[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f'expected true or false, found {text!r}') from None
+
+
+def _shown(default: Any) -> str:
+    return 'empty' if default == '' else str(default)
