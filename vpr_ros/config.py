@@ -185,6 +185,10 @@ class TrainConfig:
     teacher: str = option('', 'ViT-Ti/16 weights to learn from (timm names, safetensors)')
     device: str = option('auto', 'where to train', choices=('auto', 'cpu', 'cuda'))
     seed: int = option(0, 'seed of every random act', 0)
+    precision: str = option(
+        'auto', 'of the forward pass; auto: bf16 on a GPU', choices=('auto', 'fp32', 'bf16')
+    )
+    image_size: int = option(0, 'side of training images in pixels; 0: the input of the model', 0)
     steps: int = option(500, 'batches', 1)
     places_per_batch: int = option(16, 'P, places in a batch', 1)
     views_per_place: int = option(4, 'K, images of each; 1: images at random, for distillation', 1)

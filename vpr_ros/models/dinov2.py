@@ -16,13 +16,20 @@ import torch.nn.functional as F
 from torch import nn
 
 LAYER_NORM_EPS = 1e-6
+STEM_GROUPS = 8
 
 Hook = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class VitConfig:
-    """Shape of a vision transformer; `grid` is the side of its native position table."""
+    """Shape of a vision transformer.
+
+    `grid` is the side of its native position table. `stem` lists the widths of a convolutional
+    stem in place of DINOv2's one patch projection: a small model that starts from nothing learns
+    local features much sooner with it (Xiao et al. 2021, "Early convolutions help transformers
+    see better").
+    """
 
     dim: int
     depth: int
@@ -30,6 +37,7 @@ class VitConfig:
     patch: int = 14
     grid: int = 37
     layer_scale: bool = True
+    stem: tuple[int, ...] = ()
 
 
 VIT_TINY = VitConfig(dim=192, depth=12, heads=3, patch=16, grid=14, layer_scale=False)
@@ -54,6 +62,27 @@ class PatchEmbed(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) to (B, C, h, w)."""
         return self.proj(images)
+
+
+class ConvStem(nn.Module):
+    """Convolutions of stride two down to one cell a patch."""
+
+    def __init__(self, dim: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in zip((3, *widths), widths, strict=False):
+            layers += [
+                nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+                # Statistics of the image alone, not of the batch.
+                nn.GroupNorm(STEM_GROUPS, after),
+                nn.GELU(),
+            ]
+        self.layers = nn.Sequential(*layers)
+        self.proj = nn.Conv2d(widths[-1], dim, kernel_size=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) to (B, C, h, w)."""
+        return self.proj(self.layers(images))
 
 
 class Attention(nn.Module):
@@ -116,7 +145,7 @@ class VisionTransformer(nn.Module):
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = PatchEmbed(config.dim, config.patch)
+        self.patch_embed = _patch_embed(config)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.grid**2, config.dim))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
@@ -190,6 +219,17 @@ def position_table(pos_embed: torch.Tensor, grid: tuple[int, int]) -> torch.Tens
         raise ValueError(f'position table became {tuple(table.shape[-2:])}, expected {grid}')
     table = table.permute(0, 2, 3, 1).flatten(1, 2)
     return torch.cat((pos_embed[:, :1].float(), table), dim=1)
+
+
+def _patch_embed(config: VitConfig) -> nn.Module:
+    if not config.stem:
+        return PatchEmbed(config.dim, config.patch)
+    if 2 ** len(config.stem) != config.patch:
+        raise ValueError(
+            f'a stem of {len(config.stem)} halvings makes patches of {2 ** len(config.stem)}, '
+            f'expected {config.patch}'
+        )
+    return ConvStem(config.dim, config.stem)
 
 
 def _init_linear(module: nn.Module) -> None:

@@ -13,7 +13,9 @@ from vpr_ros.models.place_model import PlaceModel, resolve_device
 from vpr_ros.models.sage import Sage, SageConfig
 from vpr_ros.records import ImageInput
 
-NANO_VIT = VitConfig(dim=192, depth=8, heads=3, patch=16, grid=15, layer_scale=False)
+NANO_VIT = VitConfig(
+    dim=192, depth=7, heads=3, patch=16, grid=15, layer_scale=False, stem=(24, 48, 96, 192)
+)
 NANO_HEAD = SageConfig(features=64, clusters=32, token=128, hidden=256)
 TEST_VIT = VitConfig(dim=32, depth=2, heads=2, patch=14, grid=5)
 TEST_HEAD = SageConfig(features=8, clusters=4, token=8, hidden=16, tuned_blocks=2)

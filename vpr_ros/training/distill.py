@@ -1,12 +1,12 @@
 """Learning from a larger backbone: its patch features, and which images it finds alike.
 
-The teacher is a plain ViT-Ti/16 with timm's parameter names. Places resemble each other most by
-its middle features; its last ones are specialised on the classes it was trained to tell apart.
+The teacher is the lower half of a plain ViT-Ti/16 with timm's parameter names: places are told
+apart best by its middle features, the last ones are specialised on the classes it was trained on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,9 +19,7 @@ from vpr_ros.errors import CheckpointError
 from vpr_ros.models.checkpoint import load_strictly
 from vpr_ros.models.dinov2 import VIT_TINY, VisionTransformer
 
-TARGET_BLOCKS = (5, 9)
-PLACE_BLOCK = 5
-CLASSIFIER = 'head.'  # of timm's checkpoint; places have no classes
+TARGET_BLOCK = 5
 GEM_POWER = 3.0
 TEACHER_MEAN = TEACHER_STD = 0.5
 
@@ -30,7 +28,7 @@ TEACHER_MEAN = TEACHER_STD = 0.5
 class Lesson:
     """What the teacher says of B images."""
 
-    tokens: torch.Tensor  # (B, N, E), normalised features of the target blocks
+    tokens: torch.Tensor  # (B, N, C), normalised features of the target block
     descriptor: torch.Tensor  # (B, C), centred on the batch
 
 
@@ -39,25 +37,21 @@ class Teacher(nn.Module):
 
     def __init__(self, student_dim: int) -> None:
         super().__init__()
-        self.backbone = VisionTransformer(VIT_TINY).eval().requires_grad_(False)
-        self.width = VIT_TINY.dim * len(TARGET_BLOCKS)
-        self.project = nn.Linear(student_dim, self.width)
+        lower_half = replace(VIT_TINY, depth=TARGET_BLOCK + 1)
+        self.backbone = VisionTransformer(lower_half).eval().requires_grad_(False)
+        self.project = nn.Linear(student_dim, VIT_TINY.dim)
 
     @torch.no_grad()
     def teach(self, images: torch.Tensor) -> Lesson:
         """Look at images (B, 3, H, W), float in [0, 1]."""
-        outputs: dict[int, torch.Tensor] = {}
-
-        def keep(index: int, x: torch.Tensor) -> torch.Tensor:
-            outputs[index] = x[:, 1:]
-            return x
-
-        hooks = {i: (lambda x, i=i: keep(i, x)) for i in TARGET_BLOCKS}
-        self.backbone((images - TEACHER_MEAN) / TEACHER_STD, hooks)
-        places = outputs[PLACE_BLOCK].float().clamp(min=1e-6)
-        descriptor = places.pow(GEM_POWER).mean(dim=1).pow(1.0 / GEM_POWER)
-        tokens = [F.layer_norm(outputs[i].float(), (VIT_TINY.dim,)) for i in TARGET_BLOCKS]
-        return Lesson(torch.cat(tokens, dim=-1), descriptor - descriptor.mean(dim=0))
+        x, _ = self.backbone.embed((images - TEACHER_MEAN) / TEACHER_STD)
+        for block in self.backbone.blocks:
+            x = block(x)
+        patches = x[:, 1:].float()
+        positive = patches.clamp(min=1e-6)
+        descriptor = positive.pow(GEM_POWER).mean(dim=1).pow(1.0 / GEM_POWER)
+        tokens = F.layer_norm(patches, patches.shape[-1:])
+        return Lesson(tokens, descriptor - descriptor.mean(dim=0))
 
 
 def load_teacher(path: Path | str, student_dim: int) -> Teacher:
@@ -73,6 +67,12 @@ def load_teacher(path: Path | str, student_dim: int) -> Teacher:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f'{path} is not a safetensors file: {error}') from None
     teacher = Teacher(student_dim)
-    body = {key: value for key, value in weights.items() if not key.startswith(CLASSIFIER)}
-    load_strictly(teacher.backbone, body, path)
+    used = {key: value for key, value in weights.items() if not _is_above(key)}
+    load_strictly(teacher.backbone, used, path)
     return teacher
+
+
+def _is_above(key: str) -> bool:
+    """Whether a timm key belongs to what comes after the target block."""
+    part, _, rest = key.partition('.')
+    return part == 'head' or (part == 'blocks' and int(rest.split('.')[0]) > TARGET_BLOCK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -78,6 +78,8 @@ def train(
         parameters, config.learning_rate, weight_decay=config.weight_decay
     )
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+    size = (config.image_size,) * 2 if config.image_size else model.input.size
+    half = config.precision == 'bf16' or (config.precision == 'auto' and device.type == 'cuda')
     pool = torch.from_numpy(data.images).to(device)
     batches = _batches(data, config, np.random.default_rng(config.seed))
     for step in range(config.steps):
@@ -86,9 +88,9 @@ def train(
             group['lr'] = rate
         indices = next(batches)
         pixels = pool[torch.from_numpy(indices).to(device)].permute(0, 3, 1, 2)
-        images = augment(pixels.float() / 255.0, model.input.size, config.augment, rng)
+        images = augment(pixels.float() / 255.0, size, config.augment, rng)
         labels = torch.from_numpy(data.places[indices]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda'):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             losses = _losses(model, images, labels, config, teacher)
         total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad(set_to_none=True)
@@ -127,7 +129,8 @@ def _losses(
 ) -> dict[str, torch.Tensor]:
     """Weighted losses by name; only those that count are computed."""
     weights = config.loss
-    tokens = model.network.tokens(normalise(images, model.input))
+    spec = replace(model.input, size=tuple(images.shape[-2:]))
+    tokens = model.network.tokens(normalise(images, spec))
     descriptors = model.network.aggregator(tokens.cls, tokens.patches)
     losses = {}
     if weights.similarity:
