@@ -1,0 +1,47 @@
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = 'vpr_ros'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='Visual place recognition for ROS 2: maps, live loop closures, training.',
+    maintainer='vpr_ros maintainers',
+    maintainer_email='vpr_ros@example.com',
+    license='Apache-2.0',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={NAME: ['resource/*']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml']),
+        (f'share/{NAME}/launch', sorted(glob('launch/*.py'))),
+        (f'share/{NAME}/config', sorted(glob('config/*.yaml'))),
+    ],
+    python_requires='>=3.10',
+    # What ROS provides (rclpy and messages) is named in package.xml only.
+    install_requires=[
+        'backports.zstd; python_version < "3.14"',
+        'faiss-cpu',
+        'lz4',
+        'matplotlib',
+        'numpy',
+        'opencv-python-headless',
+        'pillow',
+        'pyyaml',
+        'rich',
+        'rosbags',
+        'safetensors',
+        'scipy',
+        'torch',
+    ],
+    extras_require={'test': ['pytest']},
+    zip_safe=False,
+    entry_points={
+        'console_scripts': [
+            'vpr = vpr_ros.cli.main:main',
+            'place_recognition = vpr_ros.nodes.place_recognition:main',
+        ],
+    },
+)
