@@ -262,7 +262,7 @@ def updated(config: T, values: dict[str, Any], where: str = '') -> T:
     data = to_dict(config)
     for name, value in values.items():
         *tables, key = name.split('.')
-        table = data
+        table: Any = data
         for part in tables:
             table = table.get(part)
             if not isinstance(table, dict):

@@ -54,7 +54,7 @@ def test_round_trip(model, file):
 
 def test_half_precision_storage_halves_the_file(model, file, tmp_path):
     small = tmp_path / 'small.safetensors'
-    save_checkpoint(model, small, dtype=torch.float16)
+    save_checkpoint(model, small, half=True)
     assert small.stat().st_size < 0.7 * file.stat().st_size
     other = build_model('sage_test', device='cpu', weights=small)
     assert next(other.network.parameters()).dtype == torch.float32

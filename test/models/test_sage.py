@@ -7,7 +7,13 @@ import torch
 
 from vpr_ros.models.dinov2 import VIT_BASE, VIT_LARGE, VitConfig
 from vpr_ros.models.registry import TEST_HEAD, TEST_VIT
-from vpr_ros.models.sage import BilinearAggregation, DynamicPowerNorm, Sage, SageConfig, SoftProbing
+from vpr_ros.models.sage import (
+    BilinearAggregation,
+    DynamicPowerNorm,
+    Sage,
+    SageConfig,
+    SoftProbing,
+)
 
 # Built and stored by the authors, never called by this configuration.
 UNUSED_BRANCH = {768: 492_224, 1024: 623_296}

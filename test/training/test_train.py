@@ -7,8 +7,8 @@ import torch
 
 from vpr_ros.config import AugmentConfig, LossConfig, TrainConfig
 from vpr_ros.errors import CheckpointError, DatasetError
-from vpr_ros.models import build_model
 from vpr_ros.models.dinov2 import VIT_TINY, VisionTransformer
+from vpr_ros.models.registry import untrained_model
 from vpr_ros.records import Pose
 from vpr_ros.training.augment import augment
 from vpr_ros.training.data import STORED_SIZE, join, place_set, places_by_pose
@@ -37,9 +37,8 @@ def data():
     return place_set(textures(), np.repeat(np.arange(12), 4), 'textures')
 
 
-def fresh(seed=0):
-    torch.manual_seed(seed)
-    return build_model('sage_test', device='cpu')
+def fresh():
+    return untrained_model('sage_test')
 
 
 def recall(model, images, places):
@@ -109,11 +108,7 @@ def teacher_file(tmp_path):
 
 def test_a_student_learns_from_a_teacher(data, teacher_file):
     """On another patch grid than the teacher's the tokens would not correspond: nano fits."""
-    torch.manual_seed(0)
-    from vpr_ros.models.registry import MODELS, PlaceModel, Sage
-
-    spec = MODELS['sage_nano']
-    model = PlaceModel('sage_nano', Sage(spec.backbone, spec.head), spec.input)
+    model = untrained_model('sage_nano')
     config = TrainConfig(
         device='cpu', steps=6, places_per_batch=4, views_per_place=1, learning_rate=1e-3,
         loss=LossConfig(0.0, 1.0, 1.0),
@@ -141,7 +136,8 @@ def test_augmentation_keeps_range_and_follows_its_generator():
     images = torch.rand(6, 3, 50, 60)
     config = AugmentConfig(mirror=0.5, collage=0.5)
     one, two, three = (
-        augment(images, (28, 28), config, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+        augment(images, (28, 28), config, torch.Generator().manual_seed(seed))
+        for seed in (0, 0, 1)
     )
     assert one.shape == (6, 3, 28, 28)
     assert one.min() >= 0 and one.max() <= 1

@@ -62,20 +62,17 @@ def run(arguments: argparse.Namespace) -> None:
     threshold = similarity_threshold(model, data)
     model.similarity_threshold = round(threshold.value, 3)
     header = save_checkpoint(
-        model, arguments.output, _provenance(config, arguments, data, last, threshold),
-        _stored_type(arguments.half),
-    )  # fmt: skip
+        model, arguments.output, _provenance(config, data, last, threshold), arguments.half
+    )
     console.print(
         f'{arguments.output}: {model.name}:{header.fingerprint[:16]}, threshold '
-        f'{model.similarity_threshold}, above it lie {_percent(threshold.accepted_genuine)} of the '
-        f'true and {_percent(threshold.accepted_impostors)} of the best wrong matches'
+        f'{model.similarity_threshold}; above it lie {_percent(threshold.accepted_genuine)} of '
+        f'the true and {_percent(threshold.accepted_impostors)} of the best wrong matches'
     )
 
 
 def _student(config: TrainConfig):
     """The model to train: from a checkpoint, from the bundled weights, or from nothing."""
-    import torch
-
     from vpr_ros.models import build_model
     from vpr_ros.models.registry import untrained_model
 
@@ -84,8 +81,7 @@ def _student(config: TrainConfig):
         if model.fingerprint is None:
             raise ConfigError(f'{config.model} has no bundled weights: set weights or scratch')
         return model
-    torch.manual_seed(config.seed)
-    return untrained_model(config.model)
+    return untrained_model(config.model, config.seed)
 
 
 def _read(spec: str, arguments: argparse.Namespace):
@@ -109,15 +105,7 @@ def _read(spec: str, arguments: argparse.Namespace):
         return data.from_bag(spec, arguments.image_topic, arguments.pose_topic, report)
 
 
-def _stored_type(half: bool):
-    import torch
-
-    return torch.float16 if half else torch.float32
-
-
-def _provenance(
-    config: TrainConfig, arguments: argparse.Namespace, data, losses: dict[str, float], threshold
-) -> dict[str, Any]:
+def _provenance(config: TrainConfig, data, losses: dict[str, float], threshold) -> dict[str, Any]:
     """What the weights were made from, without anything of this machine's folders."""
     teacher = Path(config.teacher).name if config.teacher else ''
     return {

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sqlite3
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -20,23 +20,10 @@ import numpy as np
 from vpr_ros.errors import MapError
 from vpr_ros.maps import schema
 from vpr_ros.maps.index import ExactIndex, PlaceIndex
+from vpr_ros.maps.schema import MapInfo
 from vpr_ros.records import Candidate, Place
 
 IN_MEMORY = ':memory:'
-
-
-@dataclass(frozen=True)
-class MapInfo:
-    """Identity of a map and of the model it is bound to."""
-
-    uuid: str
-    revision: int
-    model: str
-    fingerprint: str
-    dim: int
-    frame: str
-    format: int
-    created: str
 
 
 class PlaceMap:
@@ -49,7 +36,7 @@ class PlaceMap:
         self.path = path
         self.writable = writable
         self._database = database
-        self.info = _read_info(database, path)
+        self.info = schema.read_info(database, path)
         self.places: list[Place] = []
         self._index: PlaceIndex = ExactIndex(self.info.dim)
         self._dirty = False
@@ -78,21 +65,12 @@ class PlaceMap:
         """
         if str(path) != IN_MEMORY and Path(path).exists():
             raise MapError(f'{path} exists already: choose another name or remove it')
-        meta = {
-            'format': str(schema.FORMAT),
-            'uuid': str(uuid.uuid4()),
-            'revision': '0',
-            'model': model,
-            'fingerprint': fingerprint,
-            'dim': str(dim),
-            'frame': frame,
-            'created': _now(),
-        }
+        info = MapInfo(str(uuid.uuid4()), 0, model, fingerprint, dim, frame, schema.FORMAT, _now())
         try:
             database = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
             database.execute('PRAGMA journal_mode = WAL')
             database.execute('BEGIN')
-            schema.create_tables(database, meta)
+            schema.create_tables(database, info)
             database.execute('COMMIT')
         except sqlite3.Error as error:
             raise MapError(f'cannot write a map at {path}: {error}') from None
@@ -277,29 +255,6 @@ def replace_when_complete(part: Path, path: Path) -> None:
     for suffix in ('-wal', '-shm'):
         Path(str(path) + suffix).unlink(missing_ok=True)
     os.replace(part, path)
-
-
-def _read_info(database: sqlite3.Connection, path: str) -> MapInfo:
-    meta = dict(database.execute('SELECT key, value FROM meta'))
-    try:
-        found = int(meta['format'])
-        if found != schema.FORMAT:
-            raise MapError(
-                f'{path} has map format {found}, this version reads {schema.FORMAT}: '
-                'build the map again or use the version that made it'
-            )
-        return MapInfo(
-            uuid=meta['uuid'],
-            revision=int(meta['revision']),
-            model=meta['model'],
-            fingerprint=meta['fingerprint'],
-            dim=int(meta['dim']),
-            frame=meta['frame'],
-            format=found,
-            created=meta['created'],
-        )
-    except (KeyError, ValueError) as error:
-        raise MapError(f'{path} is damaged: its metadata lack or garble {error}') from None
 
 
 def _as_stored(descriptor: np.ndarray) -> np.ndarray:

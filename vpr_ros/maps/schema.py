@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from vpr_ros.errors import MapError
 from vpr_ros.records import Place, Pose
 
 FORMAT = 1
@@ -36,8 +38,43 @@ COLUMNS = (
 )
 
 
-def create_tables(database: sqlite3.Connection, meta: dict[str, str]) -> None:
+@dataclass(frozen=True)
+class MapInfo:
+    """Identity of a map and of the model it is bound to: the table `meta`."""
+
+    uuid: str
+    revision: int
+    model: str
+    fingerprint: str
+    dim: int
+    frame: str
+    format: int
+    created: str
+
+
+def read_info(database: sqlite3.Connection, path: str) -> MapInfo:
+    """Read the table `meta`.
+
+    Raises:
+        MapError: another format, or a key that is missing or not what it should be.
+    """
+    meta = dict(database.execute('SELECT key, value FROM meta'))
+    try:
+        numbers = {key: int(meta[key]) for key in ('revision', 'dim', 'format')}
+        info = MapInfo(**{**meta, **numbers})
+    except (KeyError, ValueError, TypeError) as error:
+        raise MapError(f'{path} is damaged: its metadata lack or garble {error}') from None
+    if info.format != FORMAT:
+        raise MapError(
+            f'{path} has map format {info.format}, this version reads {FORMAT}: '
+            'build the map again or use the version that made it'
+        )
+    return info
+
+
+def create_tables(database: sqlite3.Connection, info: MapInfo) -> None:
     """Lay out an empty map; the caller commits."""
+    meta = {key: str(value) for key, value in asdict(info).items()}
     for statement in TABLES.split(';\n'):
         if statement.strip():
             database.execute(statement)

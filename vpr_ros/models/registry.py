@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import torch
+
 from vpr_ros.errors import ConfigError
 from vpr_ros.models.checkpoint import load_checkpoint
 from vpr_ros.models.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, VIT_TINY, VitConfig
@@ -70,8 +72,8 @@ def build_model(name: str, device: str = 'auto', weights: Path | str = '') -> Pl
     return model
 
 
-def untrained_model(name: str) -> PlaceModel:
-    """A model with random weights from torch's generator: to be trained or loaded.
+def untrained_model(name: str, seed: int = 0) -> PlaceModel:
+    """A model with random weights, the same from the same seed: to be trained or loaded.
 
     Raises:
         ConfigError: no such model.
@@ -79,7 +81,9 @@ def untrained_model(name: str) -> PlaceModel:
     if name not in MODELS:
         raise ConfigError(f'no model {name!r}: expected one of {", ".join(MODELS)}')
     spec = MODELS[name]
-    return PlaceModel(name, Sage(spec.backbone, spec.head), spec.input)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PlaceModel(name, Sage(spec.backbone, spec.head), spec.input)
 
 
 def bundled_weights(file: str) -> Path:

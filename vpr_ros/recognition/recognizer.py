@@ -170,10 +170,10 @@ class Recognizer:
         return place
 
 
-def encode_thumbnail(image: np.ndarray) -> bytes:
-    """JPEG of an RGB image (H, W, 3), uint8, scaled to THUMBNAIL_WIDTH."""
-    height = max(1, round(image.shape[0] * THUMBNAIL_WIDTH / image.shape[1]))
-    small = cv2.resize(image, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
+def encode_thumbnail(image: np.ndarray, width: int = THUMBNAIL_WIDTH) -> bytes:
+    """JPEG of an RGB image (H, W, 3), uint8, scaled to a width in pixels."""
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return cv2.imencode('.jpg', small[:, :, ::-1])[1].tobytes()
 
 
