@@ -33,7 +33,10 @@ FUNCTION_LINES = 40
 MODULE_LINES = 300
 
 # What stays although a rule speaks against it: the finding, and a sentence that says why.
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    'cli/live.py imports vpr_ros.nodes': 'Replay and live runs are DDS; the import is late.',
+    'cli/demo.py imports vpr_ros.nodes': 'The demo ends with a live run; the import is late.',
+}
 
 # No text of ours names folders of one machine or hosts of a package registry.
 FOLDERS = ('.ci', 'benchmarks', 'config', 'docs', 'launch', 'requirements', 'test', 'tools')

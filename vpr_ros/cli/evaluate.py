@@ -23,16 +23,21 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument('bag', help='the drive; its poses are the truth')
     evaluate.add_argument('--map', help='localise in this map; without it: loops of the drive')
     evaluate.add_argument('--report', help='folder to write figures and pages to')
-    evaluate.add_argument('--rule', default='slam', help=RULE_HELP)
-    for name in ('positive-m', 'negative-m', 'heading-deg', 'gap-s', 'gap-m'):
-        evaluate.add_argument(f'--{name}', type=float, help='over the rule')
-    evaluate.add_argument('--gap-frames', type=int, help='over the rule')
-    evaluate.add_argument(
-        '--viewing-axis', default='x', help='axis of the base along which the camera looks'
-    )
+    add_rule_options(evaluate)
     add_drive_options(evaluate)
     add_settings(evaluate, search=SearchConfig, decision=DecisionConfig)
     evaluate.set_defaults(run=run)
+
+
+def add_rule_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say what a true match is."""
+    parser.add_argument('--rule', default='slam', help=RULE_HELP)
+    for name in ('positive-m', 'negative-m', 'heading-deg', 'gap-s', 'gap-m'):
+        parser.add_argument(f'--{name}', type=float, help='over the rule')
+    parser.add_argument('--gap-frames', type=int, help='over the rule')
+    parser.add_argument(
+        '--viewing-axis', default='x', help='axis of the base along which the camera looks'
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

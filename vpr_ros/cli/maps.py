@@ -35,7 +35,7 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--pose-topic', default='', help='odometry, pose or /tf topic; `none` ignores poses'
     )
-    add_settings(parser, model=ModelConfig, keyframes=KeyframeConfig, poses=PoseConfig)
+    add_settings(parser, model=ModelConfig, keyframes=KeyframeConfig, pose=PoseConfig)
 
 
 def drive_options(arguments: argparse.Namespace):
@@ -46,7 +46,7 @@ def drive_options(arguments: argparse.Namespace):
         arguments.image_topic,
         arguments.pose_topic,
         read_settings(arguments, 'keyframes', KeyframeConfig()),
-        read_settings(arguments, 'poses', PoseConfig()),
+        read_settings(arguments, 'pose', PoseConfig()),
     )
 
 

@@ -38,13 +38,17 @@ def read_settings(arguments: argparse.Namespace, prefix: str, base: T) -> T:
     Raises:
         ConfigError: a value out of range.
     """
+    return settings.updated(base, given_settings(arguments, prefix))
+
+
+def given_settings(arguments: argparse.Namespace, prefix: str) -> dict[str, Any]:
+    """Settings given on the command line, by their dotted names."""
     start = 'setting:' if prefix == '_' else f'setting:{prefix}.'
-    given: dict[str, Any] = {
+    return {
         key.removeprefix(start): value
         for key, value in vars(arguments).items()
         if key.startswith(start)
     }
-    return settings.updated(base, given)
 
 
 def _switch(text: str) -> bool:

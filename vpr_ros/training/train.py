@@ -54,14 +54,9 @@ def train(
     teacher: Teacher | None = None,
     report: Callable[[Step], None] = lambda step: None,
 ) -> None:
-    """Train a model in place; it ends in evaluation mode with the averaged weights.
+    """Train a model in place, whole; it ends in evaluation mode with the averaged weights.
 
-    Args:
-        model: its network is trained, whole.
-        data: at least `places_per_batch` places.
-        config: the run.
-        teacher: for the losses that need one.
-        report: called after every step.
+    `report` is called after every step.
 
     Raises:
         DatasetError: a loss asks for a teacher that is not there, or the loss became NaN.
@@ -74,44 +69,46 @@ def train(
     network = model.network.to(device).train()
     modules = torch.nn.ModuleList([network, *([teacher.to(device)] if teacher else [])])
     parameters = [p for p in modules.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, config.learning_rate, weight_decay=config.weight_decay
-    )
+    optimizer = torch.optim.AdamW(parameters, weight_decay=config.weight_decay)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+    pool = torch.from_numpy(data.images).to(device)
     size = (config.image_size,) * 2 if config.image_size else model.input.size
     half = config.precision == 'bf16' or (config.precision == 'auto' and device.type == 'cuda')
-    pool = torch.from_numpy(data.images).to(device)
-    batches = _batches(data, config, np.random.default_rng(config.seed))
-    for step in range(config.steps):
+    for step, indices in zip(range(config.steps), _batches(data, config), strict=False):
         rate = learning_rate(step, config)
-        for group in optimizer.param_groups:
-            group['lr'] = rate
-        indices = next(batches)
         pixels = pool[torch.from_numpy(indices).to(device)].permute(0, 3, 1, 2)
         images = augment(pixels.float() / 255.0, size, config.augment, rng)
         labels = torch.from_numpy(data.places[indices]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             losses = _losses(model, images, labels, config, teacher)
-        total = torch.stack(list(losses.values())).sum()
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        # The gradient too: descriptors of NaN compare as False and mine a finite loss of nothing.
-        norm = torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
-        if not torch.isfinite(total + norm):
-            raise DatasetError(
-                f'the loss became {total.item():g} with a gradient of {norm.item():g} at step '
-                f'{step}: lower learning_rate or look for damaged images'
-            )
-        optimizer.step()
+        _descend(losses, optimizer, rate, step)
         average.update_parameters(network)
         report(Step(step, rate, {name: loss.item() for name, loss in losses.items()}))
     network.load_state_dict(average.module.state_dict())
     network.eval()
 
 
-def _batches(
-    data: PlaceSet, config: TrainConfig, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
+def _descend(
+    losses: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer, rate: float, step: int
+) -> None:
+    """One step of the optimiser, refused if anything is not finite."""
+    group = optimizer.param_groups[0]
+    group['lr'] = rate
+    total = torch.stack(list(losses.values())).sum()
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    # The gradient too: descriptors of NaN compare as False and mine a finite loss of nothing.
+    norm = torch.nn.utils.clip_grad_norm_(group['params'], GRADIENT_NORM)
+    if not torch.isfinite(total + norm):
+        raise DatasetError(
+            f'the loss became {total.item():g} with a gradient of {norm.item():g} at step {step}: '
+            'lower learning_rate or look for damaged images'
+        )
+    optimizer.step()
+
+
+def _batches(data: PlaceSet, config: TrainConfig) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(config.seed)
     if config.views_per_place == 1:
         return image_batches(data.sources, config.places_per_batch, rng)
     return place_batches(
@@ -129,7 +126,7 @@ def _losses(
 ) -> dict[str, torch.Tensor]:
     """Weighted losses by name; only those that count are computed."""
     weights = config.loss
-    spec = replace(model.input, size=tuple(images.shape[-2:]))
+    spec = replace(model.input, size=(images.shape[-2], images.shape[-1]))
     tokens = model.network.tokens(normalise(images, spec))
     descriptors = model.network.aggregator(tokens.cls, tokens.patches)
     losses = {}

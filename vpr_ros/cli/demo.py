@@ -1,0 +1,107 @@
+"""`vpr demo` and `vpr demo-data`: the whole way on two synthetic drives."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vpr_ros.cli.console import console, progress
+from vpr_ros.cli.evaluate import show
+from vpr_ros.cli.live import show_live
+
+if TYPE_CHECKING:
+    from vpr_ros.recognition.mapping import DriveOptions
+
+MODEL, RULE = 'sage_nano', 'slam'
+MAP_NAME = 'town.vprmap'
+TRUTH_TOPIC = '/ground_truth/pose'
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    demo = commands.add_parser(
+        'demo', help='render two drives, map one, recognise the other live over DDS'
+    )
+    demo.add_argument('-o', '--out', default='demo_out', help='folder for everything it makes')
+    demo.add_argument('--seed', type=int, default=0, help='of the town')
+    demo.set_defaults(run=run_demo)
+    data = commands.add_parser('demo-data', help='render two drives through a synthetic town')
+    data.add_argument('-o', '--out', required=True, help='folder for the two bags')
+    data.add_argument('--seed', type=int, default=0, help='of the town')
+    data.add_argument('--workers', type=int, help='processes; without it: one a core')
+    data.add_argument('--overwrite', action='store_true', help='replace earlier bags')
+    data.set_defaults(run=run_data)
+
+
+def run_data(arguments: argparse.Namespace) -> None:
+    from vpr_ros.synthetic.demo import write_demo
+
+    start = time.monotonic()
+    with progress('rendering') as report:
+        drives = write_demo(
+            arguments.out, arguments.seed, arguments.workers, report, arguments.overwrite
+        )
+    console.print(f'{drives.first} and {drives.second} in {time.monotonic() - start:.0f} s')
+
+
+def run_demo(arguments: argparse.Namespace) -> None:
+    from vpr_ros.recognition.mapping import DriveOptions
+    from vpr_ros.synthetic.demo import write_demo
+
+    out, options = Path(arguments.out), DriveOptions(pose_topic=TRUTH_TOPIC)
+    out.mkdir(parents=True, exist_ok=True)
+    _step('1  Two drives: a loop in the morning; in the afternoon part of it, and new streets')
+    with progress('rendering') as report:
+        drives = write_demo(out / 'drives', arguments.seed, progress=report, overwrite=True)
+    _map_first(drives.first, out, options)
+    _loops_of_first(drives.first, out, options)
+    _second_live(drives.second, out, options)
+
+
+def _map_first(bag: Path, out: Path, options: DriveOptions) -> None:
+    from vpr_ros.models import build_model
+    from vpr_ros.recognition.mapping import build_map
+
+    _step('2  A map from the first drive')
+    with progress('describing') as report:
+        summary = build_map(
+            bag, build_model(MODEL), out / MAP_NAME, options, report, overwrite=True
+        )
+    console.print(f'{out / MAP_NAME}: {summary.places} places from {summary.images} images')
+
+
+def _loops_of_first(bag: Path, out: Path, options: DriveOptions) -> None:
+    from vpr_ros.evaluation.drives import evaluate_drive
+    from vpr_ros.evaluation.protocols import preset
+    from vpr_ros.evaluation.report import write_report
+    from vpr_ros.models import build_model
+
+    _step('3  Loops of the first drive with its own past')
+    with progress('recognising') as report:
+        drive = evaluate_drive(
+            bag, build_model(MODEL), preset(RULE), options=options, progress=report
+        )
+    show(drive)
+    page = write_report(drive.evaluation, out / 'loops', drive.queries)
+    console.print(f'report: {page}')
+
+
+def _second_live(bag: Path, out: Path, options: DriveOptions) -> None:
+    from vpr_ros.evaluation.drives import evaluate_live
+    from vpr_ros.evaluation.protocols import preset
+    from vpr_ros.evaluation.report import write_report
+    from vpr_ros.nodes.live import run_live
+
+    _step('4  The second drive, played over DDS to the live node, which localises in the map')
+    with progress('live') as report:
+        result = run_live(bag, {'map': str(out / MAP_NAME)}, out / 'live', progress=report)
+    show_live(result)
+    drive = evaluate_live(bag, result.matches_file, preset(RULE), options, out / MAP_NAME)
+    show(drive)
+    page = write_report(drive.evaluation, out / 'report', drive.queries, drive.references)
+    console.print(f'[bold]report: {page}[/]')
+
+
+def _step(words: str) -> None:
+    console.print(f'\n[bold cyan]{words}[/]')

@@ -1,0 +1,124 @@
+"""`vpr replay` and `vpr live`: recordings over DDS, for those without `ros2 bag`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from vpr_ros.cli.console import console, progress
+from vpr_ros.cli.evaluate import add_rule_options, chosen_rule, show
+from vpr_ros.cli.options import add_settings, given_settings
+from vpr_ros.config import NodeConfig
+
+RULE_NOTE = 'score the answers by the poses of the recording; see `vpr evaluate --help`'
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    replay = commands.add_parser('replay', help='publish a recording over DDS')
+    replay.add_argument('bag', help='rosbag2 folder, .mcap, .db3 or ROS 1 .bag')
+    replay.add_argument('--topics', nargs='+', help='only these; without it: all')
+    replay.add_argument('--rate', type=float, default=1.0, help='times as fast as recorded')
+    replay.add_argument(
+        '--lockstep', action='store_true', help='publish each image once the last is answered'
+    )
+    replay.add_argument('--loop', action='store_true', help='begin anew at the end')
+    replay.add_argument('--clock', action='store_true', help='publish recording time on /clock')
+    replay.add_argument('--remap', nargs='+', default=[], metavar='FROM:=TO', type=_remap)
+    replay.set_defaults(run=run_replay)
+
+    live = commands.add_parser(
+        'live', help='start the node, play a recording to it over DDS, and score its answers'
+    )
+    live.add_argument('bag', help='rosbag2 folder, .mcap, .db3 or ROS 1 .bag')
+    live.add_argument('-o', '--out', required=True, help='folder for answers, log and settings')
+    live.add_argument('--image-topic', default='', help='needed where a bag has several')
+    live.add_argument('--pose-topic', default='', help='poses to play to the node')
+    live.add_argument('--truth-topic', default='', help=f'poses to {RULE_NOTE}')
+    live.add_argument('--rate', type=float, default=1.0, help='times as fast as recorded')
+    live.add_argument('--lockstep', action='store_true', help='as fast as the node answers')
+    live.add_argument('--report', help='folder to write figures and pages to')
+    add_rule_options(live)
+    add_settings(live, _=NodeConfig)
+    live.set_defaults(run=run_live)
+
+
+def run_replay(arguments: argparse.Namespace) -> None:
+    from vpr_ros.nodes.replay import replay
+
+    with progress('publishing') as report:
+        summary = replay(
+            arguments.bag, arguments.topics, arguments.rate, arguments.lockstep, arguments.loop,
+            dict(arguments.remap), report, arguments.clock,
+        )  # fmt: skip
+    for topic, type_ in summary.skipped.items():
+        console.print(f'[yellow]skipped[/] {topic}: {type_} is not installed')
+    console.print(
+        f'{summary.messages} messages, {summary.images} images with a listener, '
+        f'{summary.unanswered} unanswered, {summary.duration_s:.1f} s'
+    )
+
+
+def run_live(arguments: argparse.Namespace) -> None:
+    from vpr_ros.nodes.live import Topics, run_live
+
+    topics = None
+    if arguments.image_topic or arguments.pose_topic:
+        topics = Topics(_image_topic(arguments), arguments.pose_topic)
+    settings = given_settings(arguments, '_')
+    with progress('live') as report:
+        result = run_live(
+            arguments.bag, settings, arguments.out, topics, arguments.rate, arguments.lockstep,
+            report,
+        )  # fmt: skip
+    show_live(result)
+    if arguments.truth_topic:
+        score_live(arguments, result, settings)
+
+
+def show_live(result: Any) -> None:
+    """Print the figures of a live run."""
+    table = Table(show_header=False)
+    table.add_row('images published', str(result.images))
+    table.add_row('answered', f'{result.answered}, {result.dropped} dropped for a newer one')
+    table.add_row('accepted', f'{result.accepted}, {result.closures} loop closures')
+    for verdict, count in sorted(result.verdicts.items()):
+        table.add_row(f'  {verdict.lower()}', str(count))
+    latency = ', '.join(f'{name} {value:.0f} ms' for name, value in result.latency_ms.items())
+    table.add_row('publish to answer', latency)
+    table.add_row('model', f'{result.inference_ms:.1f} ms on average')
+    console.print(table)
+
+
+def score_live(arguments: argparse.Namespace, result: Any, settings: dict[str, Any]) -> None:
+    """Judge the answers of a live run by the poses of the recording."""
+    from vpr_ros.evaluation.drives import evaluate_live
+    from vpr_ros.evaluation.report import write_report
+    from vpr_ros.recognition.mapping import DriveOptions
+
+    localised = settings.get('mode', 'localize') == 'localize'
+    drive = evaluate_live(
+        arguments.bag, result.matches_file, chosen_rule(arguments),
+        DriveOptions(arguments.image_topic, arguments.truth_topic),
+        settings.get('map') if localised else None, arguments.viewing_axis,
+    )  # fmt: skip
+    show(drive)
+    if arguments.report:
+        page = write_report(drive.evaluation, arguments.report, drive.queries, drive.references)
+        console.print(f'report: {page}')
+
+
+def _image_topic(arguments: argparse.Namespace) -> str:
+    from vpr_ros.bags.reader import open_bag
+
+    with open_bag(Path(arguments.bag)) as bag:
+        return bag.image_topic(arguments.image_topic or None)
+
+
+def _remap(text: str) -> tuple[str, str]:
+    before, found, after = text.partition(':=')
+    if not found:
+        raise argparse.ArgumentTypeError(f'expected FROM:=TO, found {text!r}')
+    return before, after
