@@ -27,3 +27,11 @@ class MapError(VprError):
 
 class DatasetError(VprError):
     """Training or evaluation data are incomplete or inconsistent."""
+
+
+class RosError(VprError):
+    """ROS 2 is not there, or another process or topic of it does not answer."""
+
+
+class WorkerError(VprError):
+    """A process that shared the work died before it was done."""
