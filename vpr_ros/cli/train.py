@@ -110,7 +110,7 @@ def _provenance(config: TrainConfig, data, losses: dict[str, float], threshold) 
     teacher = Path(config.teacher).name if config.teacher else ''
     return {
         'config': to_dict(replace(config, teacher=teacher, weights=Path(config.weights).name)),
-        'data': [Path(name).name for name in data.names],
+        'data': list(data.names),
         'images': len(data),
         'places': data.place_count,
         'last_losses': {name: round(loss, 4) for name, loss in losses.items()},

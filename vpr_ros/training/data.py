@@ -120,7 +120,7 @@ def from_bag(
         for keyframe in keyframes(frames, trajectory, KeyframeConfig(), PoseConfig().max_gap_s):
             images.append(_stored(keyframe.frame.image))
             poses.append(keyframe.pose)
-    return place_set(images, places_by_pose(poses), str(path))
+    return place_set(images, places_by_pose(poses), Path(path).name)
 
 
 def from_town(

@@ -1,0 +1,128 @@
+"""The command line as people use it: what it prints, how it ends, what it leaves behind."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from small_drive import IMAGE, write_drive
+
+from vpr_ros.cli.main import build_parser, main
+from vpr_ros.cli.options import read_settings
+from vpr_ros.config import DecisionConfig, TrainConfig
+
+
+@pytest.fixture
+def settings(tiny_weights):
+    return ['--model.name', 'sage_test', '--model.weights', str(tiny_weights)]
+
+
+def test_help_loads_neither_torch_nor_ros():
+    code = (
+        'import sys; from vpr_ros.cli.main import build_parser; build_parser().format_help(); '
+        'print([m for m in ("torch", "rclpy", "cv2", "faiss", "matplotlib") if m in sys.modules])'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '[]'
+
+
+@pytest.mark.parametrize(
+    'command', [['map', 'build'], ['evaluate'], ['train'], ['live'], ['replay'], ['demo-data']]
+)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, '--help'])
+    assert ended.value.code == 0
+    assert 'usage: vpr' in capsys.readouterr().out
+
+
+def test_settings_become_options():
+    parsed = build_parser().parse_args(
+        ['evaluate', 'bag', '--decision.consistent_frames', '5', '--search.top_k', '3']
+    )
+    assert read_settings(parsed, 'decision', DecisionConfig()).consistent_frames == 5
+    parsed = build_parser().parse_args(
+        ['train', '--data', 'x', '-o', 'y', '--loss.tokens', '0.5', '--scratch', 'true']
+    )
+    config = read_settings(parsed, '_', TrainConfig(steps=7))
+    assert (config.loss.tokens, config.scratch, config.steps) == (0.5, True, 7)
+
+
+def test_map_build_info_and_evaluate(small_bag, settings, tmp_path, capsys):
+    path = tmp_path / 'small.vprmap'
+    assert main(['map', 'build', str(small_bag), '-o', str(path), *settings]) == 0
+    assert '45 places from 45 images' in capsys.readouterr().out
+    assert main(['map', 'info', str(path)]) == 0
+    assert '45, 45 with a pose' in capsys.readouterr().out
+    rule = ['--rule', 'indoor', '--positive-m', '1', '--report', str(tmp_path / 'report')]
+    assert main(['evaluate', str(small_bag), *settings, *rule]) == 0
+    out = capsys.readouterr().out
+    assert '13 of 15 revisits recognised, 0 false closures' in out
+    assert (tmp_path / 'report' / 'index.html').is_file()
+    figures = json.loads((tmp_path / 'report' / 'evaluation.json').read_text())
+    assert figures['protocol']['name'] == 'indoor, changed'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'words'),
+    [
+        (['map', 'info', 'nothing.vprmap'], 1, 'no map at nothing.vprmap'),
+        (['map', 'build', 'nothing', '-o', 'x.vprmap'], 1, 'nothing'),
+        (['models', 'nothing.safetensors'], 1, 'no weights at'),
+        (['train', '--data', 'nothing', '-o', 'x', '--scratch', 'true'], 1, 'no recording at'),
+        (['train', '--data', 'town:x', '-o', 'x', '--scratch', 'true'], 2, 'town:SEED'),
+        (['train', '--data', 'x', '-o', 'x', '--steps', '0'], 2, 'steps: expected at least 1'),
+        (['train', '--data', 'x', '-o', 'x', '--config', 'none.yaml'], 2, 'cannot read settings'),
+        (['evaluate', 'nothing', '--search.top_k', '0'], 2, 'top_k: expected at least 1'),
+        (['live', 'nothing', '-o', 'live', '--image-topic', '/x'], 1, 'nothing'),
+    ],
+)
+def test_what_a_user_can_get_wrong(arguments, code, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if arguments[0] in ('map', 'evaluate') and arguments[1] != 'info':
+        arguments = [*arguments, '--model.name', 'sage_test']
+    assert main(arguments) == code
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.err.startswith('vpr: ')
+    assert captured.err.count('\n') == 1
+    assert 'Traceback' not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_use_ends_with_two(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(['map', 'build'])
+    assert ended.value.code == 2
+    assert 'required' in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_sentence(monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('vpr_ros.cli.models.run', interrupt)
+    assert main(['models']) == 130
+    assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_train_on_a_bag_and_use_the_result(tmp_path, capsys):
+    drive = write_drive(tmp_path / 'drive', images=60)
+    out = tmp_path / 'mine.safetensors'
+    arguments = [
+        'train', '--data', str(drive), '-o', str(out), '--model', 'sage_test', '--scratch', 'true',
+        '--steps', '3', '--places_per_batch', '2', '--views_per_place', '2', '--device', 'cpu',
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    assert main(['models', str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert 'sage_test' in shown and '"steps": 3' in shown
+    assert str(tmp_path) not in out.read_bytes().decode('latin-1')  # no folders of this machine
+    path = tmp_path / 'm.vprmap'
+    settings = ['--model.name', 'sage_test', '--model.weights', str(out)]
+    assert main(['map', 'build', str(drive), '-o', str(path), *settings]) == 0
+
+
+def test_evaluate_names_the_topics_there_are(small_bag, settings, capsys):
+    assert main(['evaluate', str(small_bag), '--image-topic', '/wrong', *settings]) == 1
+    assert IMAGE in capsys.readouterr().err
