@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from small_drive import write_drive
 
+from vpr_ros.threads import share_the_processor
+
+share_the_processor()  # before any test loads torch
+
 
 @pytest.fixture(scope='session')
 def tiny_weights(tmp_path_factory) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from vpr_ros import __version__
 from vpr_ros.cli import demo, evaluate, live, maps, models, train
 from vpr_ros.errors import ConfigError, VprError
+from vpr_ros.threads import share_the_processor
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
@@ -27,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 done, 1 failed, 2 wrong use, with one sentence on stderr."""
+    share_the_processor()
     parsed = build_parser().parse_args(arguments)
     try:
         parsed.run(parsed)

@@ -65,6 +65,7 @@ def save_checkpoint(
     )
     part = path.with_name(path.name + '.part')
     save_file(weights, part, metadata={HEADER_KEY: json.dumps(asdict(header), sort_keys=True)})
+    part.chmod(0o644)  # safetensors keeps its files to their owner
     os.replace(part, path)
     return header
 
