@@ -32,8 +32,11 @@ class Threshold:
     accepted_impostors: dict[str, float]
 
 
-def similarity_threshold(model: PlaceModel, data: PlaceSet, quantile: float = 0.99) -> Threshold:
-    """Find the threshold that refuses all but 1 - quantile of the impostors of every source.
+def similarity_threshold(model: PlaceModel, data: PlaceSet, quantile: float = 0.95) -> Threshold:
+    """Find the threshold below which the best wrong match of most images lies.
+
+    One image in twenty is deceived all the same: the front door asks for several queries that
+    agree on a place before it believes any.
 
     Args:
         model: its network is used as it is, in evaluation mode.
@@ -41,7 +44,7 @@ def similarity_threshold(model: PlaceModel, data: PlaceSet, quantile: float = 0.
         quantile: share of images whose best wrong match must lie below.
     """
     sources = measure_similarities(model, data)
-    value = max(float(np.quantile(source.impostor, quantile)) for source in sources)
+    value = float(np.quantile(np.concatenate([s.impostor for s in sources]), quantile))
     return Threshold(
         value,
         {s.name: float((s.genuine >= value).mean()) for s in sources},
