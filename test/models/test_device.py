@@ -1,4 +1,4 @@
-"""Where a model runs: the CPU always, a GPU with the same answers, never another than asked for."""
+"""Where a model runs: a CPU always, a GPU with the same answers, never another than asked for."""
 
 import pytest
 import torch
