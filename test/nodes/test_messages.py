@@ -1,0 +1,148 @@
+"""Messages state what we know and nothing else: no NaN, no empty frame, no zero covariance."""
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from std_msgs.msg import Header
+
+from vpr_msgs.msg import LoopClosure, PlaceMatch
+from vpr_ros.config import NodeConfig
+from vpr_ros.maps.place_map import MapInfo
+from vpr_ros.nodes.messages import (
+    Signature,
+    loop_closure,
+    place_match,
+    pose_from_message,
+    stamp_ns,
+    to_time,
+)
+from vpr_ros.nodes.newest import Arrival
+from vpr_ros.records import Candidate, Place, Pose, Recognition, Timings, Verdict
+
+INFO = MapInfo('uuid', 7, 'sage_test', 'ab' * 32, 40, 'map', 1, '2026')
+SIGNATURE = Signature(NodeConfig(camera='front'), 'sage_test:abab', 0.75, INFO)
+HEADER = Header(stamp=to_time(12_345_678_901), frame_id='camera_optical_frame')
+ARRIVAL = Arrival(b'', waited_ms=3.5, dropped=2)
+POSED = Place(5, 1, 1_000_000_000, Pose((1.0, 2.0, 3.0), (0.0, 0.0, 0.6, 0.8)), 'front')
+UNPOSED = Place(6, 2, 2_000_000_000)
+
+
+def recognition(verdict, *places, **other):
+    candidates = tuple(Candidate(place, 0.9 - 0.1 * k) for k, place in enumerate(places))
+    timings = Timings(1.0, 2.0, 3.0)
+    return Recognition(4, 12_345_678_901, verdict, 'why', candidates, 3, timings, **other)
+
+
+def answer(verdict, *places, header=HEADER, **other):
+    return place_match(recognition(verdict, *places, **other), header, ARRIVAL, SIGNATURE)
+
+
+def check_sound(covariance):
+    matrix = np.reshape(covariance, (6, 6))
+    assert np.isfinite(matrix).all() and (np.diag(matrix) > 0).all()
+
+
+@pytest.mark.parametrize('nanoseconds', [0, 1, 999_999_999, 10**18 + 1, -1, -(10**9)])
+def test_stamps_survive(nanoseconds):
+    assert stamp_ns(to_time(nanoseconds)) == nanoseconds
+
+
+def test_the_status_values_are_those_of_the_message():
+    for verdict in Verdict:
+        assert getattr(PlaceMatch, f'STATUS_{verdict.name}') == verdict
+
+
+def test_an_accepted_match_says_where():
+    match = answer(Verdict.ACCEPTED, POSED, UNPOSED)
+    assert match.header == HEADER
+    assert (match.query_id, match.status, match.status_text) == (4, 0, 'why')
+    assert (match.camera, match.map_frame, match.map_uuid) == ('front', 'map', 'uuid')
+    assert (match.map_revision, match.model_id) == (7, 'sage_test:abab')
+    assert match.similarity_threshold == pytest.approx(0.75)
+    assert (match.consistent_frames, match.required_frames) == (3, 3)
+    assert match.pose_valid
+    assert match.pose.pose.position.y == 2.0 and match.pose.pose.orientation.w == 0.8
+    check_sound(match.pose.covariance)
+    assert (match.images_dropped, match.queue_ms) == (2, 3.5)
+    assert (match.preprocess_ms, match.inference_ms, match.search_ms) == (1.0, 2.0, 3.0)
+    assert not match.recorded
+
+
+def test_candidates_keep_their_order_and_their_evidence():
+    first, second = answer(Verdict.ACCEPTED, POSED, UNPOSED).candidates
+    assert (first.rank, first.place_id, first.session_id, first.camera) == (0, 5, 1, 'front')
+    assert (second.rank, second.place_id, stamp_ns(second.stamp)) == (1, 6, 2_000_000_000)
+    assert first.similarity == pytest.approx(0.9)
+    assert first.place_pose_valid and not second.place_pose_valid
+    for candidate in (first, second):
+        check_sound(candidate.place_pose.covariance)
+
+
+@pytest.mark.parametrize('verdict', [v for v in Verdict if v is not Verdict.ACCEPTED])
+def test_a_refused_match_claims_no_pose(verdict):
+    match = answer(verdict, POSED)
+    assert match.status == verdict and not match.pose_valid
+    assert match.pose.pose.orientation.w == 1.0
+    check_sound(match.pose.covariance)
+
+
+def test_no_pose_of_the_place_no_pose_of_the_robot():
+    assert not answer(Verdict.ACCEPTED, UNPOSED).pose_valid
+
+
+def test_an_image_without_frame_gets_the_one_of_the_settings():
+    match = answer(Verdict.NO_MAP, header=Header(stamp=HEADER.stamp))
+    assert match.header.frame_id == NodeConfig().camera_frame
+    assert match.header.stamp == HEADER.stamp
+
+
+def test_a_recorded_image_names_its_place():
+    match = answer(Verdict.NO_MAP, place=POSED)
+    assert match.recorded and match.recorded_place_id == 5
+
+
+@pytest.mark.parametrize(
+    ('place', 'session', 'kind', 'pose_kind'),
+    [
+        (POSED, 1, LoopClosure.KIND_INTRA_SESSION, LoopClosure.POSE_FROM_MAP),
+        (POSED, 9, LoopClosure.KIND_INTER_SESSION, LoopClosure.POSE_FROM_MAP),
+        (UNPOSED, None, LoopClosure.KIND_INTER_SESSION, LoopClosure.POSE_NONE),
+    ],
+)
+def test_a_closure_is_keyed_by_stamps_and_says_what_its_pose_is(place, session, kind, pose_kind):
+    closure = loop_closure(answer(Verdict.ACCEPTED, place), 11, session, SIGNATURE)
+    assert (closure.closure_id, closure.from_id, closure.to_id) == (11, 4, place.id)
+    assert closure.header.stamp == closure.from_stamp == HEADER.stamp
+    assert stamp_ns(closure.to_stamp) == place.stamp_ns
+    assert (closure.to_session, closure.kind) == (place.session_id, kind)
+    assert closure.header.frame_id == 'base_link'
+    assert (closure.pose_kind, closure.method) == (pose_kind, 'retrieval')
+    assert closure.relative_pose.pose.orientation.w == 1.0
+    assert closure.similarity == pytest.approx(0.9)
+    assert (closure.map_uuid, closure.model_id) == ('uuid', 'sage_test:abab')
+    check_sound(closure.relative_pose.covariance)
+
+
+@pytest.mark.parametrize('make', [PoseStamped, PoseWithCovarianceStamped, Odometry])
+def test_poses_are_read_from_every_type(make):
+    message = make()
+    pose = message.pose if make is PoseStamped else message.pose.pose
+    pose.position.x = 4.0
+    pose.orientation.z = pose.orientation.w = 1.0  # not of unit length
+    read = pose_from_message(message)
+    assert read.position_m == (4.0, 0.0, 0.0)
+    assert read.quaternion == pytest.approx((0.0, 0.0, 0.5**0.5, 0.5**0.5))
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_a_pose_that_is_not_finite_is_none(value):
+    message = PoseStamped()
+    message.pose.position.y = value
+    assert pose_from_message(message) is None
+
+
+def test_a_quaternion_of_zeros_is_none():
+    message = PoseStamped()
+    message.pose.orientation.w = 0.0
+    assert pose_from_message(message) is None

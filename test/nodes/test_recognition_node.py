@@ -1,0 +1,311 @@
+"""Transitions: each failure is one sentence and FAILURE, and can be put right."""
+
+import sqlite3
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import weights_of_chance
+from pictures import image_message
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.serialization import serialize_message
+
+from vpr_ros.maps.place_map import PlaceMap
+from vpr_ros.models import build_model
+from vpr_ros.nodes.newest import Arrival
+from vpr_ros.records import Place
+
+OK = TransitionCallbackReturn.SUCCESS
+FAILURE = TransitionCallbackReturn.FAILURE
+ERROR = TransitionCallbackReturn.ERROR
+
+
+def state(node):
+    return node._state_machine.current_state[1]
+
+
+def make_map(path, weights):
+    model = build_model('sage_test', 'cpu', weights)
+    with PlaceMap.create(path, model.name, model.fingerprint, model.descriptor_dim) as place_map:
+        descriptor = np.eye(model.descriptor_dim, dtype=np.float32)[0]
+        place_map.add(Place(0, place_map.add_session('before'), 1), descriptor)
+    return str(path)
+
+
+@pytest.fixture
+def office(tmp_path, weights):
+    return make_map(tmp_path / 'office.vprmap', weights)
+
+
+def errors(capfd):
+    return [line for line in capfd.readouterr().err.splitlines() if '[ERROR]' in line]
+
+
+def bad_map_name(folder, office, weights, other):
+    return {'map': str(folder / 'nowhere.vprmap')}, 'no map at', {'map': office}
+
+
+def no_map_name(folder, office, weights, other):
+    return {}, 'mode localize needs a map', {'map': office}
+
+
+def no_map_to_extend(folder, office, weights, other):
+    return {'mode': 'both'}, 'mode both needs a map', {'map': office}
+
+
+def foreign_map(folder, office, weights, other):
+    foreign = make_map(folder / 'foreign.vprmap', other)
+    return {'map': foreign}, 'was made with sage_test:', {'map': office}
+
+
+def no_map_at_all(folder, office, weights, other):
+    (folder / 'text.vprmap').write_text('hello')
+    return {'map': str(folder / 'text.vprmap')}, 'not a readable map', {'map': office}
+
+
+def map_there_already(folder, office, weights, other):
+    return {'mode': 'map', 'map': office}, 'exists already: use mode both', {'mode': 'both'}
+
+
+def no_folder_for_the_map(folder, office, weights, other):
+    path = str(folder / 'nowhere' / 'new.vprmap')
+    return {'mode': 'map', 'map': path}, 'cannot write a map', {'map': str(folder / 'new.vprmap')}
+
+
+def no_weights_file(folder, office, weights, other):
+    given = {'map': office, 'model.weights': str(folder / 'none.safetensors')}
+    return given, 'no weights at', {'model.weights': str(weights)}
+
+
+def no_weights(folder, office, weights, other):
+    return {'map': office, 'model.weights': ''}, 'no weights yet', {'model.weights': str(weights)}
+
+
+def damaged_weights(folder, office, weights, other):
+    path = folder / 'half.safetensors'
+    path.write_bytes(Path(weights).read_bytes()[:1000])
+    given = {'map': office, 'model.weights': str(path)}
+    return given, 'not a safetensors file', {'model.weights': str(weights)}
+
+
+def no_such_model(folder, office, weights, other):
+    return (
+        {'map': office, 'model.name': 'alexnet'},
+        "no model 'alexnet'",
+        {'model.name': 'sage_test'},
+    )
+
+
+def bad_value(folder, office, weights, other):
+    given = {'map': office, 'decision.similarity_threshold': 2.0}
+    told = 'parameter decision.similarity_threshold: expected at most 1'
+    return given, told, {'decision.similarity_threshold': 0.5}
+
+
+def bad_type(folder, office, weights, other):
+    return {'map': office, 'search.top_k': 'all'}, 'parameter search.top_k', {'search.top_k': 5}
+
+
+def bad_choice(folder, office, weights, other):
+    return {'map': office, 'mode': 'guess'}, 'parameter mode', {'mode': 'localize'}
+
+
+def empty_frame(folder, office, weights, other):
+    given = {'map': office, 'base_frame': ''}
+    return given, 'parameter base_frame is empty', {'base_frame': 'base_link'}
+
+
+MISTAKES = [
+    bad_map_name,
+    no_map_name,
+    no_map_to_extend,
+    foreign_map,
+    no_map_at_all,
+    map_there_already,
+    no_folder_for_the_map,
+    no_weights_file,
+    no_weights,
+    damaged_weights,
+    no_such_model,
+    bad_value,
+    bad_type,
+    bad_choice,
+    empty_frame,
+]
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_a_mistake_is_one_sentence_and_can_be_corrected(
+    mistake, make_node, tmp_path, office, weights, other_weights, capfd
+):
+    given, told, correction = mistake(tmp_path, office, weights, other_weights)
+    node = make_node(**given)
+    assert node.trigger_configure() == FAILURE
+    assert state(node) == 'unconfigured'
+    (line,) = errors(capfd)
+    assert told in line and 'cannot configure: ' in line
+    assert 'Traceback' not in line
+    corrected = node.set_parameters([Parameter(k, value=v) for k, v in correction.items()])
+    assert all(result.successful for result in corrected)
+    assert node.trigger_configure() == OK
+    assert node.trigger_activate() == OK
+
+
+def test_a_parameter_that_there_is_not_is_refused(make_node, office, capfd):
+    node = make_node(map=office, **{'decision.treshold': 0.5})
+    assert node.trigger_configure() == FAILURE
+    (line,) = errors(capfd)
+    assert 'there is no parameter decision.treshold' in line
+
+
+def test_weights_without_threshold_need_one(make_node, tmp_path, capfd):
+    path = weights_of_chance(tmp_path / 'a.safetensors', threshold=None)
+    settings = {'mode': 'map', 'map': str(tmp_path / 'new.vprmap')}
+    node = make_node(**settings, **{'model.weights': str(path)})
+    assert node.trigger_configure() == FAILURE
+    assert 'set decision.similarity_threshold' in errors(capfd)[0]
+    assert not (tmp_path / 'new.vprmap').exists()  # nothing is in the way of the next attempt
+    assert node.set_parameters([Parameter('decision.similarity_threshold', value=0.9)])
+    assert node.trigger_configure() == OK
+
+
+def subscribed(node):
+    return {s.topic_name for s in node.subscriptions} & {'/image', '/odom', '/image/compressed'}
+
+
+@pytest.mark.parametrize(
+    ('settings', 'topics'),
+    [
+        ({}, {'/image'}),
+        ({'image_transport': 'compressed'}, {'/image/compressed'}),
+        ({'pose_input': 'odometry'}, {'/image', '/odom'}),
+        ({'pose_input': 'pose'}, {'/image', '/odom'}),
+    ],
+)
+def test_subscriptions_exist_only_while_active(make_node, settings, topics):
+    node = make_node(mode='map', **settings)
+    for _ in range(2):
+        assert node.trigger_configure() == OK and not subscribed(node)
+        for _ in range(2):
+            assert node.trigger_activate() == OK and subscribed(node) == topics
+            assert node.trigger_deactivate() == OK and not subscribed(node)
+        assert node.trigger_cleanup() == OK
+    assert state(node) == 'unconfigured'
+    assert node.responder is None
+
+
+def published(node):
+    return {p.topic_name.rpartition('/')[-1] for p in node.publishers}
+
+
+def test_clean_up_gives_back_publishers_timer_and_map(make_node, tmp_path):
+    path = tmp_path / 'new.vprmap'
+    node = make_node(mode='map', map=str(path))
+    before = published(node)
+    assert node.trigger_configure() == OK
+    assert published(node) - before == {'place_match', 'loop_closure', 'diagnostics'}
+    assert path.exists() and len(list(node.timers)) == 1
+    assert node.trigger_cleanup() == OK
+    assert published(node) == before and not list(node.timers)
+    assert not path.exists()  # it stayed empty
+
+
+def test_mode_both_extends_the_map_by_a_session(make_node, office):
+    node = make_node(mode='both', map=office)
+    assert node.trigger_configure() == OK
+    node.responder.handle(Arrival(serialize_message(image_message(3, 7.0)), 0.0, 0))
+    assert node.trigger_cleanup() == OK
+    with PlaceMap.open(office, fingerprint=None) as place_map:
+        assert [place.stamp_ns for place in place_map.places] == [1, 7 * 10**9]
+        sessions = [(name, source) for _, name, source, _ in place_map.sessions()]
+    assert sessions == [('before', ''), ('live', '/image')]
+
+
+def test_a_map_that_somebody_else_writes_is_refused(make_node, office, monkeypatch, capfd):
+    monkeypatch.setattr(sqlite3, 'connect', partial(sqlite3.connect, timeout=0.1))
+    with PlaceMap.open(office, fingerprint=None, writable=True) as place_map:
+        place_map.add_session('other')
+        node = make_node(mode='both', map=office)
+        assert node.trigger_configure() == FAILURE
+    assert 'database is locked' in errors(capfd)[0]
+    assert node.trigger_configure() == OK
+
+
+@pytest.mark.parametrize('steps', [0, 1, 2])
+def test_shutdown_from_every_state(make_node, steps):
+    node = make_node(mode='map')
+    for trigger in [node.trigger_configure, node.trigger_activate][:steps]:
+        assert trigger() == OK
+    assert node.trigger_shutdown() == OK
+    assert state(node) == 'finalized'
+    assert not subscribed(node) and node.responder is None
+
+
+def test_an_error_of_ours_leaves_its_traceback_and_the_node_usable(make_node, monkeypatch, capfd):
+    node = make_node(mode='map')
+
+    def broken(*_):
+        raise ZeroDivisionError('ours')
+
+    monkeypatch.setattr('vpr_ros.nodes.recognition_node.warm_up', broken)
+    assert node.trigger_configure() == ERROR
+    assert state(node) == 'unconfigured'
+    told = capfd.readouterr().err
+    assert 'Traceback' in told and 'ZeroDivisionError: ours' in told
+    monkeypatch.undo()
+    assert node.trigger_configure() == OK
+
+
+def test_a_failed_activation_is_undone(make_node, monkeypatch):
+    node = make_node(mode='map', pose_input='odometry')
+    assert node.trigger_configure() == OK
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr('vpr_ros.nodes.recognition_node.ImageInput', broken)
+    assert node.trigger_activate() == ERROR
+    assert state(node) == 'unconfigured' and not subscribed(node)
+
+
+def test_settings_are_fixed_while_they_are_in_use(make_node):
+    node = make_node(mode='map')
+    assert node.trigger_configure() == OK
+    assert not node.set_parameters([Parameter('search.top_k', value=3)])[0].successful
+    assert node.trigger_cleanup() == OK
+    assert node.set_parameters([Parameter('search.top_k', value=3)])[0].successful
+
+
+@pytest.mark.parametrize(
+    ('transports', 'settings', 'warned'),
+    [
+        ('LARGE_DATA', {}, False),
+        ('DEFAULT', {}, True),
+        ('DEFAULT', {'image_transport': 'compressed'}, False),
+    ],
+)
+def test_one_is_warned_of_transports_that_lose_images(
+    make_node, monkeypatch, capfd, transports, settings, warned
+):
+    node = make_node(mode='map', **settings)
+    monkeypatch.setenv('FASTDDS_BUILTIN_TRANSPORTS', transports)
+    assert node.trigger_configure() == OK
+    assert ('default transports' in capfd.readouterr().err) == warned
+
+
+def test_diagnostics_name_the_silent_topic(make_node, capfd):
+    node = make_node(mode='map', input_timeout_s=0.1)
+    assert node.trigger_configure() == OK
+    (status,) = node.diagnose().status
+    assert (status.level, status.message) == (b'\0', 'inactive: not listening')
+    assert node.trigger_activate() == OK
+    assert 'places: 0 images answered' in node.diagnose().status[0].message
+    node.input._newest_s -= 1.0
+    (status,) = node.diagnose().status
+    assert status.level == b'\1'
+    assert status.message.startswith('no image on /image, which nobody publishes')
+    assert status.name == 'place_recognition: place recognition'
+    assert {v.key: v.value for v in status.values}['images received'] == '0'
+    assert 'no image on /image' in capfd.readouterr().err

@@ -1,0 +1,182 @@
+"""Messages to our words and back. Pure functions; no node is needed for any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import (
+    Pose as PoseMessage,
+)
+from geometry_msgs.msg import (
+    PoseStamped,
+    PoseWithCovariance,
+    PoseWithCovarianceStamped,
+)
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from vpr_msgs.msg import LoopClosure, PlaceCandidate, PlaceMatch
+from vpr_ros.bags.poses import POSES
+from vpr_ros.config import NodeConfig
+from vpr_ros.maps.place_map import MapInfo
+from vpr_ros.nodes.newest import Arrival
+from vpr_ros.records import Candidate, Pose, Recognition
+
+NS = 1_000_000_000
+IMAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}
+POSE_TYPES = {
+    'odometry': Odometry,
+    'pose': PoseStamped,
+    'pose_with_covariance': PoseWithCovarianceStamped,
+}
+METHOD = 'retrieval'
+NOWHERE = Pose((0.0, 0.0, 0.0))  # where a message has a pose and we have none to state
+
+
+def type_name(type_: type) -> str:
+    """`package/msg/Name` of a message class."""
+    return f'{type_.__module__.split(".")[0]}/msg/{type_.__name__}'
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who answers, with which map and model: what every answer states."""
+
+    config: NodeConfig
+    model_id: str
+    threshold: float
+    map: MapInfo
+
+
+def stamp_ns(time: Any) -> int:
+    """Nanoseconds of a builtin_interfaces/Time."""
+    return time.sec * NS + time.nanosec
+
+
+def to_time(nanoseconds: int) -> Time:
+    """The inverse of `stamp_ns`."""
+    seconds, rest = divmod(nanoseconds, NS)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def pose_from_message(message: Odometry | PoseStamped | PoseWithCovarianceStamped) -> Pose | None:
+    """Pose of a message, its quaternion normalised; None when it is not a finite pose."""
+    point, q = POSES[type_name(type(message))](message)
+    position = (point.x, point.y, point.z)
+    quaternion = np.array([q.x, q.y, q.z, q.w])
+    norm = np.linalg.norm(quaternion)
+    if not np.isfinite([*position, norm]).all() or norm < 1e-3:
+        return None
+    return Pose(position, tuple(map(float, quaternion / norm)))
+
+
+def to_pose(pose: Pose) -> PoseMessage:
+    """A geometry_msgs/Pose."""
+    message = PoseMessage()
+    message.position.x, message.position.y, message.position.z = pose.position_m
+    q = message.orientation
+    q.x, q.y, q.z, q.w = pose.quaternion
+    return message
+
+
+def uncertain(pose: Pose, config: NodeConfig) -> PoseWithCovariance:
+    """A pose that was copied from the map and not measured: its covariance is wide."""
+    variances = [config.position_sigma_m**2] * 3 + [config.rotation_sigma_rad**2] * 3
+    return PoseWithCovariance(pose=to_pose(pose), covariance=np.diag(variances).ravel())
+
+
+def place_match(
+    recognition: Recognition, header: Header, arrival: Arrival, signature: Signature
+) -> PlaceMatch:
+    """The answer to one image.
+
+    Args:
+        recognition: the outcome.
+        header: of the image.
+        arrival: how long the image waited and how many were dropped before it.
+        signature: who answers.
+    """
+    config, timings = signature.config, recognition.timings
+    match = _signed(header, signature)
+    match.query_id = recognition.query_id
+    match.status = int(recognition.verdict)
+    match.status_text = recognition.reason
+    match.candidates = [_candidate(*x, config) for x in enumerate(recognition.candidates)]
+    match.consistent_frames = recognition.consistent_frames
+    if recognition.accepted and recognition.accepted.place.pose:
+        match.pose_valid = True
+        match.pose = uncertain(recognition.accepted.place.pose, config)
+    if recognition.place:
+        match.recorded = True
+        match.recorded_place_id = recognition.place.id
+    match.images_dropped = arrival.dropped
+    match.queue_ms = arrival.waited_ms
+    match.preprocess_ms = timings.preprocess_ms
+    match.inference_ms = timings.inference_ms
+    match.search_ms = timings.search_ms
+    return match
+
+
+def _signed(header: Header, signature: Signature) -> PlaceMatch:
+    config, info = signature.config, signature.map
+    return PlaceMatch(
+        header=Header(stamp=header.stamp, frame_id=header.frame_id or config.camera_frame),
+        camera=config.camera,
+        map_frame=info.frame,
+        map_uuid=info.uuid,
+        map_revision=info.revision,
+        model_id=signature.model_id,
+        similarity_threshold=signature.threshold,
+        required_frames=config.decision.consistent_frames,
+        pose=uncertain(NOWHERE, config),
+    )
+
+
+def loop_closure(
+    match: PlaceMatch, closure_id: int, session_id: int | None, signature: Signature
+) -> LoopClosure:
+    """The edge of an accepted match, keyed by the stamps of query and place.
+
+    Args:
+        match: accepted.
+        closure_id: number of this closure.
+        session_id: the session that is being recorded, if any.
+        signature: who answers.
+    """
+    place = match.candidates[0]
+    own = place.session_id == session_id
+    return LoopClosure(
+        header=Header(stamp=match.header.stamp, frame_id=signature.config.base_frame),
+        closure_id=closure_id,
+        kind=LoopClosure.KIND_INTRA_SESSION if own else LoopClosure.KIND_INTER_SESSION,
+        from_id=match.query_id,
+        from_stamp=match.header.stamp,
+        to_id=place.place_id,
+        to_stamp=place.stamp,
+        to_session=place.session_id,
+        map_uuid=match.map_uuid,
+        model_id=match.model_id,
+        pose_kind=(LoopClosure.POSE_FROM_MAP if place.place_pose_valid else LoopClosure.POSE_NONE),
+        method=METHOD,
+        relative_pose=uncertain(NOWHERE, signature.config),
+        similarity=place.similarity,
+        consistent_frames=match.consistent_frames,
+    )
+
+
+def _candidate(rank: int, candidate: Candidate, config: NodeConfig) -> PlaceCandidate:
+    place = candidate.place
+    return PlaceCandidate(
+        place_id=place.id,
+        session_id=place.session_id,
+        camera=place.camera,
+        stamp=to_time(place.stamp_ns),
+        rank=rank,
+        similarity=candidate.similarity,
+        place_pose_valid=place.pose is not None,
+        place_pose=uncertain(place.pose or NOWHERE, config),
+    )

@@ -1,0 +1,108 @@
+"""A settings dataclass as the parameters of a node."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from vpr_ros.config import Option, checked, updated, walk
+from vpr_ros.errors import ConfigError
+
+T = TypeVar('T')
+
+RANGES = {
+    int: ('integer_range', IntegerRange),
+    float: ('floating_point_range', FloatingPointRange),
+}
+UNLIMITED = {int: 2**63 - 1, float: 1e308}
+QOS_OVERRIDES = 'qos_overrides.'  # declared by rclpy, when a subscription is made
+
+
+class Parameters(Generic[T]):
+    """Declare every setting of a dataclass, nesting as dots, and read them back checked.
+
+    What was given to the node and does not fit is remembered and refused by `read`, not when the
+    node is constructed: a node that is there can say what is wrong and be given another value.
+    While `locked`, setting a parameter is refused.
+    """
+
+    def __init__(self, node: Node, cls: type[T]) -> None:
+        self.locked = False
+        self._node = node
+        self._cls = cls
+        self._settings = {name: (field_, type_) for name, field_, type_ in walk(cls)}
+        # rclpy has no public way to ask for the values that were given.
+        self._given: dict[str, Parameter] = node._parameter_overrides
+        self._refused: dict[str, str] = {}
+        for name in self._settings:
+            self._declare(name)
+        node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._forgive)
+
+    def read(self) -> T:
+        """The settings as they are now.
+
+        Raises:
+            ConfigError: a value does not fit, or a parameter was given that there is not.
+        """
+        for sentence in self._refused.values():
+            raise ConfigError(f'parameter {sentence}')
+        for name in self._given:
+            if not self._node.has_parameter(name) and not name.startswith(QOS_OVERRIDES):
+                raise ConfigError(
+                    f'there is no parameter {name}: correct the name in the command or the '
+                    f'parameter file; known are {", ".join(sorted(self._settings))}'
+                )
+        values = {name: self._node.get_parameter(name).value for name in self._settings}
+        return updated(self._cls(), values)
+
+    def _declare(self, name: str) -> None:
+        field_, type_ = self._settings[name]
+        value = field_.default
+        if name in self._given:
+            try:
+                value = checked(field_, type_, self._given[name].value, name)
+            except ConfigError as error:
+                self._refused[name] = str(error)
+        self._node.declare_parameter(
+            name, value, describe(field_.metadata['option'], type_), ignore_override=True
+        )
+
+    def _check(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name not in self._settings:
+                continue
+            if self.locked:
+                reason = f'{parameter.name} is read when the node is configured: clean it up first'
+                return SetParametersResult(successful=False, reason=reason)
+            field_, type_ = self._settings[parameter.name]
+            try:
+                checked(field_, type_, parameter.value, parameter.name)
+            except ConfigError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _forgive(self, parameters: list[Parameter]) -> None:
+        for parameter in parameters:
+            self._refused.pop(parameter.name, None)
+
+
+def describe(option: Option, type_: type) -> ParameterDescriptor:
+    """Help, choices and range of a setting, as `ros2 param describe` shows them."""
+    descriptor = ParameterDescriptor(description=option.help)
+    if option.choices:
+        descriptor.additional_constraints = f'one of {", ".join(option.choices)}'
+    if type_ in RANGES and (option.low is not None or option.high is not None):
+        name, make = RANGES[type_]
+        low = type_(-UNLIMITED[type_] if option.low is None else option.low)
+        high = type_(UNLIMITED[type_] if option.high is None else option.high)
+        setattr(descriptor, name, [make(from_value=low, to_value=high)])
+    return descriptor

@@ -1,0 +1,104 @@
+"""The life of a node's process: arguments, signals, spinning, exit code. Imports ROS late."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vpr_ros.errors import VprError
+from vpr_ros.nodes import require_ros
+from vpr_ros.threads import share_the_processor
+
+if TYPE_CHECKING:
+    from rclpy.executors import Executor
+
+    from vpr_ros.nodes.lifecycle import ReportingLifecycleNode
+
+WRONG_USE = 2
+FAILED = 1
+
+
+def run(module: str, class_: str, argv: list[str]) -> int:
+    """Run a lifecycle node until SIGINT or SIGTERM, then release what it holds.
+
+    Args:
+        module: where the node's class is; imported late, because torch takes seconds.
+        class_: the node's class.
+        argv: as `sys.argv`.
+
+    Returns:
+        0, 1 (failed) or 2 (wrong use).
+    """
+    share_the_processor()
+    # Both signals raise KeyboardInterrupt, wherever the main thread is: launch sends SIGINT, a
+    # service manager SIGTERM, and rclpy's own handlers would end the context under the node.
+    _on_signals(signal.default_int_handler)
+    try:
+        require_ros()
+        return _run(module, class_, argv)
+    except VprError as error:
+        _say(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        return 0
+
+
+def _run(module: str, class_: str, argv: list[str]) -> int:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+    from rclpy.utilities import remove_ros_args
+
+    try:
+        unknown = remove_ros_args(argv)[1:]
+        if unknown:
+            _say(f'unknown argument {unknown[0]}: write parameters as --ros-args -p name:=value')
+            return WRONG_USE
+        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # of rclpy's C++ module, with the place in its own source
+        _say(f'wrong arguments: {str(error).partition(", at /")[0]}')
+        return WRONG_USE
+    try:
+        node = getattr(import_module(module), class_)()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        try:
+            return _live(node, executor)
+        finally:
+            _on_signals(signal.SIG_IGN)  # the map is being closed
+            executor.shutdown()
+            node.end()
+    finally:
+        rclpy.try_shutdown()
+
+
+def _live(node: ReportingLifecycleNode, executor: Executor) -> int:
+    if node.get_parameter('autostart').value and not node.start():
+        return FAILED
+    # Signals reach the main thread only between two lines of Python, so another one waits in C++.
+    spinning = threading.Thread(target=_spin, args=(node, executor), daemon=True)
+    spinning.start()
+    spinning.join()
+    return FAILED
+
+
+def _spin(node: ReportingLifecycleNode, executor: Executor) -> None:
+    """Spin, also past what a call-back raises: rclpy 7 does for a transition out of turn."""
+    while executor.context.ok():
+        try:
+            executor.spin()
+            return
+        except Exception as error:
+            node.get_logger().error(f'{type(error).__name__}: {error}')
+
+
+def _on_signals(handler: Any) -> None:
+    signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGTERM, handler)
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f'{sentence}\n')

@@ -1,0 +1,132 @@
+"""What one has to know of DDS so that images arrive, and how to say it to people.
+
+Measured with Fast DDS, 640x480 rgb8, best effort, 30 Hz, two processes of one machine: with its
+default transports nearly every image is lost; with LARGE_DATA all arrive. LARGE_DATA on one side
+only: the two sides never find each other. ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST puts the default
+transports back, whatever else is set.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.utilities import get_rmw_implementation_identifier
+
+from vpr_ros.errors import RosError
+
+TRANSPORTS = 'FASTDDS_BUILTIN_TRANSPORTS'
+LARGE_DATA = 'LARGE_DATA'
+RANGE = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
+LOCALHOST_ONLY = 'ROS_LOCALHOST_ONLY'  # the older spelling, which wins where it is set
+DOMAIN_ID = 'ROS_DOMAIN_ID'
+
+BOTH_SIDES = (
+    f'set {TRANSPORTS}={LARGE_DATA} for this node and for the camera driver alike (on one side '
+    'only they do not find each other), or use image_transport compressed'
+)
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+
+
+def advice(environment: Mapping[str, str]) -> str | None:
+    """One sentence on why raw images will be lost in this environment, or None."""
+    if 'fastrtps' not in get_rmw_implementation_identifier():
+        return None
+    if _localhost(environment):
+        return (
+            f'{RANGE}=LOCALHOST makes Fast DDS use buffers that are smaller than a raw image, '
+            f'most of which are lost then: unset it and {BOTH_SIDES}'
+        )
+    if not environment.get(TRANSPORTS, '').startswith(LARGE_DATA):
+        return f'with its default transports Fast DDS loses most raw images: {BOTH_SIDES}'
+    return None
+
+
+def process_environment(domain_id: int) -> dict[str, str]:
+    """Environment of a process that we start ourselves: its own domain, room for images."""
+    environment = {**os.environ, DOMAIN_ID: str(domain_id), RANGE: 'SUBNET'}
+    environment.pop(LOCALHOST_ONLY, None)
+    environment.setdefault(TRANSPORTS, LARGE_DATA)
+    return environment
+
+
+def free_domain_id() -> int:
+    """A ROS_DOMAIN_ID in 1..100 that nobody on this machine uses, beginning with our own pid's.
+
+    Raises:
+        RosError: all of them are in use.
+    """
+    for offset in range(100):
+        domain_id = 1 + (os.getpid() + offset) % 100
+        if _is_free(domain_id):
+            return domain_id
+    raise RosError('every ROS_DOMAIN_ID from 1 to 100 is in use on this machine: end a process')
+
+
+def _is_free(domain_id: int) -> bool:
+    """Whether nobody listens where the participants of a domain do (DDSI-RTPS 2.5, 9.6.2.4).
+
+    With discovery among LOCALHOST only the participants' own ports are in use.
+    """
+    base = 7400 + 250 * domain_id  # of multicast
+    for port in (base, *range(base + 10, base + 30, 2)):  # those of the first ten participants
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(('', port))
+            except OSError:
+                return False
+    return True
+
+
+def explain_silence(node: Node, topic: str, type_: str, qos: QoSProfile) -> str:
+    """Why no image arrives on a topic, as far as this side can tell.
+
+    Args:
+        node: that waits.
+        topic: fully qualified.
+        type_: expected, for example sensor_msgs/msg/Image.
+        qos: of the subscription.
+    """
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        return f'no image on {topic}, which nobody publishes; {_elsewhere(node, topic)}'
+    found = f'no image on {topic}, which {_publishers(len(publishers))}'
+    for publisher in publishers:
+        if publisher.topic_type != type_:
+            return f'{found} of type {publisher.topic_type}, expected {type_}: set image_transport'
+        compatibility, reason = qos_check_compatible(publisher.qos_profile, qos)
+        if compatibility == QoSCompatibility.ERROR:
+            return f'{found} with incompatible quality of service: {reason}'
+    return f'{found}, with compatible quality of service: {advice(os.environ) or "is it paused?"}'
+
+
+def explain_loss(count: int, topic: str) -> str:
+    """Why images of a topic were lost between publisher and node."""
+    reason = advice(os.environ) or 'the machine or the network is overloaded'
+    return f'images of {topic} are lost on the way, {count} since the last report: {reason}'
+
+
+def _publishers(count: int) -> str:
+    return 'has 1 publisher' if count == 1 else f'has {count} publishers'
+
+
+def _elsewhere(node: Node, topic: str) -> str:
+    others = [
+        name
+        for name, types in node.get_topic_names_and_types()
+        if name != topic and set(types) & set(IMAGE_TYPES) and node.count_publishers(name)
+    ]
+    if others:
+        return (
+            f'there are images on {", ".join(sorted(others))}: remap image or set image_transport'
+        )
+    if os.environ.get(TRANSPORTS, '').startswith(LARGE_DATA):
+        return f'a camera driver without {TRANSPORTS}={LARGE_DATA} cannot be seen from here'
+    return 'is the camera driver running, with the same ROS_DOMAIN_ID?'
+
+
+def _localhost(environment: Mapping[str, str]) -> bool:
+    return environment.get(LOCALHOST_ONLY) == '1' or environment.get(RANGE) == 'LOCALHOST'
