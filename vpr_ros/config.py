@@ -68,12 +68,12 @@ class DecisionConfig:
         0.0,
         1.0,
     )
-    consistent_frames: int = option(3, 'queries in a row that must agree on a place', 1, 100)
+    consistent_frames: int = option(2, 'queries in a row that must agree on a place', 1, 100)
     consistent_distance_m: float = option(
         5.0, 'agreeing queries: largest distance between their places', 0.0, 1e6
     )
     consistent_spacing_s: float = option(
-        0.25, 'agreeing queries: those closer in time than this count as one', 0.0, 60.0
+        0.5, 'agreeing queries: those closer in time than this count as one', 0.0, 60.0
     )
     consistent_gap_s: float = option(
         5.0, 'agreeing queries: largest time between them, and between unposed places', 0.0, 1e6

@@ -57,7 +57,7 @@ def test_map_build_info_and_evaluate(small_bag, settings, tmp_path, capsys):
     rule = ['--rule', 'indoor', '--positive-m', '1', '--report', str(tmp_path / 'report')]
     assert main(['evaluate', str(small_bag), *settings, *rule]) == 0
     out = capsys.readouterr().out
-    assert '13 of 15 revisits recognised, 0 false closures' in out
+    assert '14 of 15 revisits recognised, 0 false closures' in out
     assert (tmp_path / 'report' / 'index.html').is_file()
     figures = json.loads((tmp_path / 'report' / 'evaluation.json').read_text())
     assert figures['protocol']['name'] == 'indoor, changed'

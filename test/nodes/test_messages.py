@@ -60,7 +60,8 @@ def test_an_accepted_match_says_where():
     assert (match.camera, match.map_frame, match.map_uuid) == ('front', 'map', 'uuid')
     assert (match.map_revision, match.model_id) == (7, 'sage_test:abab')
     assert match.similarity_threshold == pytest.approx(0.75)
-    assert (match.consistent_frames, match.required_frames) == (3, 3)
+    assert match.consistent_frames == 3
+    assert match.required_frames == SIGNATURE.config.decision.consistent_frames
     assert match.pose_valid
     assert match.pose.pose.position.y == 2.0 and match.pose.pose.orientation.w == 0.8
     check_sound(match.pose.covariance)

@@ -7,7 +7,9 @@ from vpr_ros.config import DecisionConfig
 from vpr_ros.recognition.decision import NS, Agreement, decide
 from vpr_ros.records import Candidate, Place, Pose, Verdict
 
-CONFIG = DecisionConfig(consistent_frames=3, consistent_distance_m=2.0, consistent_gap_s=4.0)
+CONFIG = DecisionConfig(
+    consistent_frames=3, consistent_distance_m=2.0, consistent_spacing_s=0.25, consistent_gap_s=4.0
+)
 
 
 def posed(x, stamp_s=0.0, session=1):
