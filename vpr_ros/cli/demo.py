@@ -46,9 +46,11 @@ def run_data(arguments: argparse.Namespace) -> None:
 
 
 def run_demo(arguments: argparse.Namespace) -> None:
+    from vpr_ros.nodes import require_ros
     from vpr_ros.recognition.mapping import DriveOptions
     from vpr_ros.synthetic.demo import write_demo
 
+    require_ros()  # now, not after two minutes of rendering
     out, options = Path(arguments.out), DriveOptions(pose_topic=TRUTH_TOPIC)
     out.mkdir(parents=True, exist_ok=True)
     _step('1  Two drives: a loop in the morning; in the afternoon part of it, and new streets')

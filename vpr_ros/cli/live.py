@@ -46,6 +46,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def run_replay(arguments: argparse.Namespace) -> None:
+    from vpr_ros.nodes import require_ros
+
+    require_ros()
     from vpr_ros.nodes.replay import replay
 
     with progress('publishing') as report:
@@ -62,6 +65,9 @@ def run_replay(arguments: argparse.Namespace) -> None:
 
 
 def run_live(arguments: argparse.Namespace) -> None:
+    from vpr_ros.nodes import require_ros
+
+    require_ros()
     from vpr_ros.nodes.live import Topics, run_live
 
     topics = None
@@ -81,7 +87,8 @@ def run_live(arguments: argparse.Namespace) -> None:
 def show_live(result: Any) -> None:
     """Print the figures of a live run."""
     table = Table(show_header=False)
-    table.add_row('images published', str(result.images))
+    lost = f', {result.losses} messages could not be read' if result.losses else ''
+    table.add_row('images published', f'{result.images}{lost}')
     table.add_row('answered', f'{result.answered}, {result.dropped} dropped for a newer one')
     table.add_row('accepted', f'{result.accepted}, {result.closures} loop closures')
     for verdict, count in sorted(result.verdicts.items()):
