@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rich.table import Table
 
-from vpr_ros.cli.console import console, progress
+from vpr_ros.cli.console import console, progress, show_losses
 from vpr_ros.cli.maps import add_drive_options, chosen_model, drive_options
 from vpr_ros.cli.options import add_settings, read_settings
 from vpr_ros.config import DecisionConfig, RecognizerConfig, SearchConfig
@@ -86,5 +86,4 @@ def show(drive) -> None:
     console.print(table)
     if drive.unposed:
         console.print(f'{drive.unposed} images have no pose and were not judged')
-    for loss in drive.losses:
-        console.print(f'[yellow]lost[/] {loss}')
+    show_losses(drive.losses)

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from vpr_ros.cli.console import console, progress
+from vpr_ros.cli.console import console, progress, show_losses
 from vpr_ros.cli.options import add_settings, read_settings
 from vpr_ros.config import KeyframeConfig, ModelConfig, PoseConfig
-
-SHOWN_LOSSES = 5
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -67,10 +65,7 @@ def run_build(arguments: argparse.Namespace) -> None:
         summary = build_map(
             arguments.bag, model, path, options, report, overwrite=arguments.overwrite
         )
-    for loss in summary.losses[:SHOWN_LOSSES]:
-        console.print(f'[yellow]lost[/] {loss}')
-    if len(summary.losses) > SHOWN_LOSSES:
-        console.print(f'[yellow]lost[/] {len(summary.losses) - SHOWN_LOSSES} more')
+    show_losses(summary.losses)
     console.print(
         f'{path}: {summary.places} places from {summary.images} images, '
         f'{summary.posed} with a pose, {path.stat().st_size / 1e6:.1f} MB, {model.id}'
