@@ -16,38 +16,20 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from vpr_ros.config import DecisionConfig, KeyframeConfig, RecognizerConfig
 from vpr_ros.evaluation.datasets import DATASETS, LoopSet, PairSet, read_dataset
-from vpr_ros.evaluation.evaluate import (
-    DescribedSet,
-    Options,
-    evaluate_descriptors,
-    score_recognitions,
-)
+from vpr_ros.evaluation.evaluate import DescribedSet, Options, evaluate_descriptors
+from vpr_ros.evaluation.loop_sets import close_loops, describe
 from vpr_ros.evaluation.precision_recall import ranking_auc
-from vpr_ros.evaluation.result import Evaluation
-from vpr_ros.image import to_tensor
-from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel, build_model
-from vpr_ros.recognition.recognizer import Recognizer
-from vpr_ros.records import Pose
 from vpr_ros.threads import share_the_processor
 
 HELD_OUT_FLOORS = ('floor5', 'floor6')  # sage_nano has not seen these
 DEFAULT_ROOT = Path(__file__).resolve().parents[2] / 'shared' / 'data'
-
-
-def describe(model: PlaceModel, images: Iterable[np.ndarray]) -> np.ndarray:
-    """Descriptors (N, D) of RGB images."""
-    tensors = (to_tensor(image, model.input, model.device) for image in images)
-    return np.concatenate([model.describe(x).descriptor.cpu().numpy() for x in tensors])
 
 
 def measure(model: PlaceModel, name: str, root: Path) -> dict[str, float | int | str | None]:
@@ -79,27 +61,9 @@ def measure(model: PlaceModel, name: str, root: Path) -> dict[str, float | int |
         'r@100p': best.recall_at_100_precision,
     }
     if isinstance(data, LoopSet):
-        closures = front_door(model, data, queries.descriptors).closures
+        closures = close_loops(model, data, queries.descriptors).closures
         row.update({'closed right': closures.correct, 'closed wrong': closures.wrong})
     return row
-
-
-def front_door(model: PlaceModel, data: LoopSet, descriptors: np.ndarray) -> Evaluation:
-    """What the robot would have done: default settings, every image a place, the rule's gap."""
-    rule, track = data.rule, data.track
-    decision = DecisionConfig(exclude_recent_s=rule.gap_s, exclude_recent_m=rule.gap_m)
-    every = KeyframeConfig(distance_m=0.0, angle_rad=0.0, period_s=0.0)
-    config = RecognizerConfig(decision=decision, keyframes=every)
-    assert model.fingerprint and track.stamps_ns is not None and track.positions_m is not None
-    with PlaceMap.create(IN_MEMORY, model.name, model.fingerprint, model.descriptor_dim) as places:
-        recognizer = Recognizer(model, places, config, places.add_session(data.name))
-        answers = [
-            recognizer.answer(descriptor, int(stamp_ns), Pose(tuple(position.tolist())))
-            for descriptor, stamp_ns, position in zip(
-                descriptors, track.stamps_ns, track.positions_m, strict=True
-            )
-        ]
-    return score_recognitions(answers, track, rule, options=Options(replicates=0))
 
 
 def main() -> int:

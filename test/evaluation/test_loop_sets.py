@@ -1,0 +1,47 @@
+"""The bundled model on real drives: what the model card promises of them holds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from shared_data import shared_data
+
+from vpr_ros.errors import DatasetError
+from vpr_ros.evaluation.datasets import read_dataset
+from vpr_ros.evaluation.evaluate import DescribedSet, Options, evaluate_descriptors
+from vpr_ros.evaluation.loop_sets import close_loops, describe
+from vpr_ros.evaluation.protocols import Track
+from vpr_ros.models import build_model
+
+
+@pytest.fixture(scope='module')
+def nano():
+    return build_model('sage_nano', 'cpu')
+
+
+def test_a_drone_in_a_room(nano):
+    data = read_dataset('euroc', shared_data())
+    x = describe(nano, data.images)
+    found = evaluate_descriptors(
+        DescribedSet(x, data.track), None, data.rule, options=Options(replicates=0)
+    )
+    # Above the MobileNet-NetVLAD figures of the data's README: 0.44 and 0.29.
+    assert found.recall.of_matchable[0] > 0.55
+    assert found.single_best.average_precision > 0.4
+    closures = close_loops(nano, data, x).closures
+    assert closures.wrong == 0
+    assert closures.correct >= 1
+
+
+def test_a_street_without_a_loop(nano):
+    data = read_dataset('kitti-noloop', shared_data())
+    assert data.rule.gap_s == 2.0  # the default of 10 s would leave out the whole clip
+    closures = close_loops(nano, data, describe(nano, data.images)).closures
+    assert closures.accepted == 0
+
+
+def test_a_set_without_positions_cannot_be_driven(nano):
+    data = read_dataset('kitti-noloop', shared_data())
+    bare = replace(data, track=Track(stamps_ns=data.track.stamps_ns))
+    with pytest.raises(DatasetError, match='needs stamps and positions'):
+        close_loops(nano, bare, np.zeros((51, nano.descriptor_dim), np.float32))
