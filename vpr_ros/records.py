@@ -6,7 +6,7 @@ the base frame in the map frame; quaternions are x, y, z, w; `X_to = X_from * T`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -157,6 +157,3 @@ class Recognition:
     @property
     def accepted(self) -> Candidate | None:
         return self.best if self.verdict is Verdict.ACCEPTED else None
-
-    def refused(self, verdict: Verdict, reason: str) -> Recognition:
-        return replace(self, verdict=verdict, reason=reason)

@@ -75,6 +75,7 @@ def test_map_build_info_and_evaluate(small_bag, settings, tmp_path, capsys):
         (['train', '--data', 'x', '-o', 'x', '--config', 'none.yaml'], 2, 'cannot read settings'),
         (['evaluate', 'nothing', '--search.top_k', '0'], 2, 'top_k: expected at least 1'),
         (['live', 'nothing', '-o', 'live', '--image-topic', '/x'], 1, 'nothing'),
+        (['live', 'x', '-o', 'y', '--mode', 'both', '--truth-topic', '/t'], 2, 'mode both'),
     ],
 )
 def test_what_a_user_can_get_wrong(arguments, code, words, tmp_path, monkeypatch, capsys):
@@ -126,3 +127,15 @@ def test_train_on_a_bag_and_use_the_result(tmp_path, capsys):
 def test_evaluate_names_the_topics_there_are(small_bag, settings, capsys):
     assert main(['evaluate', str(small_bag), '--image-topic', '/wrong', *settings]) == 1
     assert IMAGE in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('command', [['map', 'build', '-o', 'x.vprmap'], ['evaluate']])
+def test_a_model_without_weights_is_one_sentence(
+    command, small_bag, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    given = [*command, str(small_bag), '--model.name', 'sage_test']
+    given += ['--decision.similarity_threshold', '0.9'] if command == ['evaluate'] else []
+    assert main(given) == 1
+    assert 'sage_test has no weights yet' in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

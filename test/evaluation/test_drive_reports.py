@@ -11,7 +11,8 @@ from vpr_ros.evaluation.drive_answers import read_answers
 from vpr_ros.evaluation.drives import evaluate_drive, evaluate_live
 from vpr_ros.evaluation.protocols import TruthRule
 from vpr_ros.evaluation.report import write_report
-from vpr_ros.recognition.mapping import DriveOptions, build_map
+from vpr_ros.recognition.drive import DriveOptions
+from vpr_ros.recognition.mapping import build_map
 
 RULE = TruthRule('small', 1.0, heading_deg=20.0, gap_s=10.0)
 DAY_NS = 86_400 * 10**9

@@ -7,7 +7,8 @@ from small_drive import IMAGE, POSE, START_NS, write_drive
 from vpr_ros.config import KeyframeConfig
 from vpr_ros.errors import BagError, MapError
 from vpr_ros.maps.place_map import PlaceMap
-from vpr_ros.recognition.mapping import NO_POSES, DriveOptions, build_map
+from vpr_ros.recognition.drive import NO_POSES, DriveOptions
+from vpr_ros.recognition.mapping import build_map
 
 
 def test_a_map_of_a_drive(small_bag, tiny_model, tmp_path):

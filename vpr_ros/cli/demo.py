@@ -12,7 +12,7 @@ from vpr_ros.cli.evaluate import show
 from vpr_ros.cli.live import show_live
 
 if TYPE_CHECKING:
-    from vpr_ros.recognition.mapping import DriveOptions
+    from vpr_ros.recognition.drive import DriveOptions
 
 MODEL, RULE = 'sage_nano', 'slam'
 MAP_NAME = 'town.vprmap'
@@ -47,7 +47,7 @@ def run_data(arguments: argparse.Namespace) -> None:
 
 def run_demo(arguments: argparse.Namespace) -> None:
     from vpr_ros.nodes import require_ros
-    from vpr_ros.recognition.mapping import DriveOptions
+    from vpr_ros.recognition.drive import DriveOptions
     from vpr_ros.synthetic.demo import write_demo
 
     require_ros()  # now, not after two minutes of rendering

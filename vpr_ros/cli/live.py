@@ -12,6 +12,7 @@ from vpr_ros.cli.console import console, progress
 from vpr_ros.cli.evaluate import add_rule_options, chosen_rule, show
 from vpr_ros.cli.options import add_settings, given_settings
 from vpr_ros.config import NodeConfig
+from vpr_ros.errors import ConfigError
 
 RULE_NOTE = 'score the answers by the poses of the recording; see `vpr evaluate --help`'
 
@@ -70,10 +71,15 @@ def run_live(arguments: argparse.Namespace) -> None:
     require_ros()
     from vpr_ros.nodes.live import Topics, run_live
 
+    settings = given_settings(arguments, '_')
+    if arguments.truth_topic and settings.get('mode') == 'both':
+        raise ConfigError(
+            'answers of mode both come from the map and the drive itself, which --truth-topic '
+            'cannot judge at once: use mode localize or map, or leave it out'
+        )
     topics = None
     if arguments.image_topic or arguments.pose_topic:
         topics = Topics(_image_topic(arguments), arguments.pose_topic)
-    settings = given_settings(arguments, '_')
     with progress('live') as report:
         result = run_live(
             arguments.bag, settings, arguments.out, topics, arguments.rate, arguments.lockstep,
@@ -103,7 +109,7 @@ def score_live(arguments: argparse.Namespace, result: Any, settings: dict[str, A
     """Judge the answers of a live run by the poses of the recording."""
     from vpr_ros.evaluation.drives import evaluate_live
     from vpr_ros.evaluation.report import write_report
-    from vpr_ros.recognition.mapping import DriveOptions
+    from vpr_ros.recognition.drive import DriveOptions
 
     localised = settings.get('mode', 'localize') == 'localize'
     drive = evaluate_live(

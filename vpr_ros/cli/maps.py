@@ -38,7 +38,7 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
 
 def drive_options(arguments: argparse.Namespace):
     """DriveOptions of the command line."""
-    from vpr_ros.recognition.mapping import DriveOptions
+    from vpr_ros.recognition.drive import DriveOptions
 
     return DriveOptions(
         arguments.image_topic,

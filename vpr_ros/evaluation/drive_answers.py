@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vpr_ros.bags.keyframes import keyframes
 from vpr_ros.bags.reader import open_bag
 from vpr_ros.config import KeyframeConfig
 from vpr_ros.errors import DatasetError
 from vpr_ros.evaluation.images import EncodedImages
 from vpr_ros.evaluation.protocols import Track
-from vpr_ros.recognition.mapping import DriveOptions, drive_trajectory
+from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
 from vpr_ros.recognition.recognizer import encode_thumbnail
 from vpr_ros.records import Candidate, Frame, Place, Pose, Recognition, Timings, Verdict
 
 STRIP_WIDTH = 320
 EVERY_IMAGE = KeyframeConfig(distance_m=0.0, angle_rad=0.0, period_s=0.0)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,11 @@ def collect(
     poses: list[Pose] = []
     encoded: list[bytes] = []
     unposed = 0
-    selection = EVERY_IMAGE if every else options.keyframes
+    if every:
+        options = replace(options, keyframes=EVERY_IMAGE)
     with open_bag(bag_path) as bag:
-        trajectory = drive_trajectory(bag, options)
-        topic = bag.image_topic(options.image_topic or None)
-        frames = _watched(bag.frames(topic), bag.count(topic), progress)
-        for keyframe in keyframes(frames, trajectory, selection, options.poses.max_gap_s):
+        drive = Drive(bag, options)
+        for keyframe in drive.keyframes(progress):
             recognition = answer(keyframe.frame, keyframe.pose)
             if recognition is None or keyframe.pose is None:
                 unposed += keyframe.pose is None
@@ -63,7 +59,7 @@ def collect(
             recognitions.append(recognition)
             poses.append(keyframe.pose)
             encoded.append(encode_thumbnail(keyframe.frame.image, STRIP_WIDTH))
-        losses = (*bag.notes, *(f'{loss.topic}: {loss.reason}' for loss in bag.losses))
+        losses = drive.losses()
     if not poses:
         raise DatasetError(
             f'no answered image of {bag_path} has a pose to judge by: name a pose topic, or raise '
@@ -111,9 +107,3 @@ def _answer(record: dict[str, Any]) -> Recognition:
         record['query_id'], record['stamp_ns'], Verdict[record['status']], record['reason'],
         candidates, record['consistent_frames'], Timings(*times),
     )  # fmt: skip
-
-
-def _watched(frames: Iterable[Frame], total: int, progress: Progress) -> Iterator[Frame]:
-    for number, frame in enumerate(frames, start=1):
-        progress(number, total)
-        yield frame

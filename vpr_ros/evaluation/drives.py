@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +16,9 @@ from vpr_ros.evaluation.protocols import TruthRule
 from vpr_ros.evaluation.result import Evaluation, Setup
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel
-from vpr_ros.recognition.mapping import DriveOptions
+from vpr_ros.recognition.drive import DriveOptions, Progress
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Frame, Pose, Recognition
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,7 @@ def evaluate_drive(
 
     Raises:
         BagError: the recording or a topic of it cannot be read.
+        CheckpointError: the model has no weights.
         MapError: the map cannot be read, or is another model's.
         DatasetError: no image has a pose, or places of the map have none.
     """
@@ -156,10 +154,10 @@ def _scored(
 
 
 def _map_for(map_path: Path | str | None, model: PlaceModel) -> PlaceMap:
-    assert model.fingerprint is not None
+    fingerprint = model.require_weights()
     if map_path is not None:
-        return PlaceMap.open(map_path, model.fingerprint, model.name)
-    return PlaceMap.create(IN_MEMORY, model.name, model.fingerprint, model.descriptor_dim)
+        return PlaceMap.open(map_path, fingerprint, model.name)
+    return PlaceMap.create(IN_MEMORY, model.name, fingerprint, model.descriptor_dim)
 
 
 def _fitted(config: RecognizerConfig, rule: TruthRule, options: DriveOptions) -> RecognizerConfig:

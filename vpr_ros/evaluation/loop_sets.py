@@ -39,11 +39,13 @@ def close_loops(model: PlaceModel, data: LoopSet, descriptors: np.ndarray) -> Ev
         DatasetError: the drive has no stamps or no positions.
     """
     rule, track = data.rule, data.track
-    if track.stamps_ns is None or track.positions_m is None or model.fingerprint is None:
+    if track.stamps_ns is None or track.positions_m is None:
         raise DatasetError(f'{data.name}: a drive needs stamps and positions to be driven through')
     decision = DecisionConfig(exclude_recent_s=rule.gap_s, exclude_recent_m=rule.gap_m)
     config = RecognizerConfig(decision=decision, keyframes=EVERY_IMAGE)
-    with PlaceMap.create(IN_MEMORY, model.name, model.fingerprint, model.descriptor_dim) as places:
+    with PlaceMap.create(
+        IN_MEMORY, model.name, model.require_weights(), model.descriptor_dim
+    ) as places:
         recognizer = Recognizer(model, places, config, places.add_session(data.name))
         answers = [
             recognizer.answer(descriptor, int(stamp_ns), Pose(tuple(position.tolist())))

@@ -41,6 +41,18 @@ class PlaceModel:
         """Name and the first 16 digits of the fingerprint, as messages carry it."""
         return f'{self.name}:{(self.fingerprint or "no weights")[:16]}'
 
+    def require_weights(self) -> str:
+        """Return the fingerprint, to which a map is bound.
+
+        Raises:
+            CheckpointError: no weights were loaded.
+        """
+        if self.fingerprint is None:
+            raise CheckpointError(
+                f'{self.name} has no weights yet: give a checkpoint with the setting model.weights'
+            )
+        return self.fingerprint
+
     def describe(self, images: torch.Tensor) -> Features:
         """Describe B images, each by itself.
 
@@ -53,10 +65,7 @@ class PlaceModel:
         Raises:
             CheckpointError: no weights were loaded.
         """
-        if self.fingerprint is None:
-            raise CheckpointError(
-                f'{self.name} has no weights yet: give a checkpoint with the setting model.weights'
-            )
+        self.require_weights()
         with torch.inference_mode():
             return Features(self.network(images.to(self.device)))
 

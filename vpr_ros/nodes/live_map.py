@@ -32,7 +32,7 @@ def live_map(config: NodeConfig, model: PlaceModel) -> Iterator[PlaceMap]:
         )
     path = Path(config.map).expanduser()
     writable = config.mode == 'both'
-    with PlaceMap.open(path, model.fingerprint, model.name, writable) as place_map:
+    with PlaceMap.open(path, model.require_weights(), model.name, writable) as place_map:
         yield place_map
 
 
@@ -41,7 +41,7 @@ def _new_map(config: NodeConfig, model: PlaceModel) -> Iterator[PlaceMap]:
     if isinstance(path, Path) and path.exists():
         raise MapError(f'{path} exists already: use mode both to extend it, or another name')
     place_map = PlaceMap.create(
-        path, model.name, model.fingerprint, model.descriptor_dim, config.map_frame
+        path, model.name, model.require_weights(), model.descriptor_dim, config.map_frame
     )
     try:
         with place_map:

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vpr_ros.bags.keyframes import Keyframe, keyframes
-from vpr_ros.bags.poses import Trajectory, read_trajectory
-from vpr_ros.bags.reader import Bag, open_bag
-from vpr_ros.config import KeyframeConfig, PoseConfig
-from vpr_ros.errors import BagError, MapError
+from vpr_ros.bags.keyframes import Keyframe
+from vpr_ros.bags.reader import open_bag
+from vpr_ros.errors import MapError
 from vpr_ros.image import to_tensor
 from vpr_ros.maps.place_map import PlaceMap, replace_when_complete
 from vpr_ros.models import PlaceModel
+from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
 from vpr_ros.recognition.recognizer import encode_thumbnail
 from vpr_ros.records import Place
-
-NO_POSES = 'none'
-
-
-@dataclass(frozen=True)
-class DriveOptions:
-    """Which topics of a recording make a drive, and which of its images become places.
-
-    Empty topics are found where there is only one choice; `pose_topic` may be NO_POSES.
-    """
-
-    image_topic: str = ''
-    pose_topic: str = ''
-    keyframes: KeyframeConfig = KeyframeConfig()
-    poses: PoseConfig = PoseConfig()
 
 
 @dataclass(frozen=True)
@@ -43,28 +26,12 @@ class MapSummary:
     losses: tuple[str, ...]
 
 
-def drive_trajectory(bag: Bag, options: DriveOptions) -> Trajectory | None:
-    """Poses of a recording, or None where there are none or none are wanted.
-
-    Raises:
-        BagError: several pose topics and none named, or the one named cannot be read.
-    """
-    if options.pose_topic == NO_POSES:
-        return None
-    topics = [options.pose_topic] if options.pose_topic else bag.pose_topics()
-    if len(topics) > 1:
-        raise BagError(
-            f'{bag.path} has several pose topics: name one of {", ".join(topics)}, or `none`'
-        )
-    return read_trajectory(bag, topics[0]) if topics else None
-
-
 def build_map(
     bag_path: Path | str,
     model: PlaceModel,
     path: Path | str,
     options: DriveOptions | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
     overwrite: bool = False,
 ) -> MapSummary:
     """Build a map from a recorded drive, whole or not at all.
@@ -79,6 +46,7 @@ def build_map(
 
     Raises:
         BagError: the recording or a topic of it cannot be read.
+        CheckpointError: the model has no weights.
         MapError: the file exists, cannot be written, or no place was found.
     """
     options = options or DriveOptions()
@@ -86,50 +54,39 @@ def build_map(
     if path.exists() and not overwrite:
         raise MapError(f'{path} exists already: choose another name, remove it, or overwrite')
     part = path.with_name(path.name + '.part')
-    part.unlink(missing_ok=True)
+    _discard(part)
     try:
         summary = _fill(bag_path, model, part, options, progress)
         replace_when_complete(part, path)
         return summary
     finally:
-        for suffix in ('', '-wal', '-shm', '-journal'):
-            Path(f'{part}{suffix}').unlink(missing_ok=True)
+        _discard(part)
 
 
 def _fill(
-    bag_path: Path | str,
-    model: PlaceModel,
-    path: Path,
-    options: DriveOptions,
-    progress: Callable[[int, int], None],
+    bag_path: Path | str, model: PlaceModel, path: Path, options: DriveOptions, progress: Progress
 ) -> MapSummary:
     with open_bag(bag_path) as bag:
-        trajectory = drive_trajectory(bag, options)
-        topic = bag.image_topic(options.image_topic or None)
-        frame = trajectory.frame_id if trajectory is not None else ''
-        total, images, posed = bag.count(topic), 0, 0
-        assert model.fingerprint is not None
+        drive, posed = Drive(bag, options), 0
+        frame = drive.trajectory.frame_id if drive.trajectory is not None else ''
         with PlaceMap.create(
-            path, model.name, model.fingerprint, model.descriptor_dim, frame or 'map'
+            path, model.name, model.require_weights(), model.descriptor_dim, frame or 'map'
         ) as place_map:
-            session = place_map.add_session(Path(bag_path).stem, f'{bag_path} {topic}')
-
-            def counted():
-                nonlocal images
-                for image in bag.frames(topic):
-                    images += 1
-                    progress(images, total)
-                    yield image
-
-            for keyframe in keyframes(
-                counted(), trajectory, options.keyframes, options.poses.max_gap_s
-            ):
-                _add(place_map, model, session, topic, keyframe)
+            session = place_map.add_session(Path(bag_path).stem, f'{bag_path} {drive.topic}')
+            for keyframe in drive.keyframes(progress):
+                _add(place_map, model, session, drive.topic, keyframe)
                 posed += keyframe.pose is not None
             if not len(place_map):
-                raise MapError(f'no readable image on {topic} of {bag_path}: the map is empty')
-            losses = tuple(f'{loss.topic}: {loss.reason}' for loss in bag.losses)
-            return MapSummary(len(place_map), images, posed, (*bag.notes, *losses))
+                raise MapError(
+                    f'no readable image on {drive.topic} of {bag_path}: the map is empty'
+                )
+            return MapSummary(len(place_map), drive.images, posed, drive.losses())
+
+
+def _discard(part: Path) -> None:
+    """Remove an unfinished map and its journals, also those a killed build left."""
+    for suffix in ('', '-wal', '-shm', '-journal'):
+        Path(f'{part}{suffix}').unlink(missing_ok=True)
 
 
 def _add(

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from vpr_ros.errors import DatasetError
-from vpr_ros.records import Frame, Pose
+from vpr_ros.records import Pose
 
 STORED_SIZE = (288, 384)
 PLACES_PER_TOWN = 200
@@ -108,16 +108,13 @@ def from_bag(
         BagError: the recording or a topic cannot be read.
         DatasetError: it has no poses, or too few places.
     """
-    from vpr_ros.bags.keyframes import keyframes
     from vpr_ros.bags.reader import open_bag
-    from vpr_ros.config import KeyframeConfig, PoseConfig
-    from vpr_ros.recognition.mapping import DriveOptions, drive_trajectory
+    from vpr_ros.recognition.drive import Drive, DriveOptions
 
     images, poses = [], []
     with open_bag(path) as bag:
-        trajectory = drive_trajectory(bag, DriveOptions(pose_topic=pose_topic or ''))
-        frames = _reported(bag.frames(topic), bag.count(bag.image_topic(topic)), progress)
-        for keyframe in keyframes(frames, trajectory, KeyframeConfig(), PoseConfig().max_gap_s):
+        drive = Drive(bag, DriveOptions(topic or '', pose_topic or ''))
+        for keyframe in drive.keyframes(progress or (lambda done, total: None)):
             images.append(_stored(keyframe.frame.image))
             poses.append(keyframe.pose)
     return place_set(images, places_by_pose(poses), Path(path).name)
@@ -195,10 +192,3 @@ def _stored(image: np.ndarray) -> np.ndarray:
     if image.shape[:2] == STORED_SIZE:
         return image
     return cv2.resize(image, STORED_SIZE[::-1], interpolation=cv2.INTER_AREA)
-
-
-def _reported(frames: Iterable[Frame], total: int, progress: Progress | None) -> Iterator[Frame]:
-    for number, frame in enumerate(frames, start=1):
-        if progress is not None:
-            progress(number, total)
-        yield frame
