@@ -71,6 +71,7 @@ def test_map_build_info_and_evaluate(small_bag, settings, tmp_path, capsys):
         (['models', 'nothing.safetensors'], 1, 'no weights at'),
         (['train', '--data', 'nothing', '-o', 'x', '--scratch', 'true'], 1, 'no recording at'),
         (['train', '--data', 'town:x', '-o', 'x', '--scratch', 'true'], 2, 'town:SEED'),
+        (['train', '--data', 'x', '-o', 'no/such/x', '--scratch', 'true'], 2, 'no folder no/such'),
         (['train', '--data', 'x', '-o', 'x', '--steps', '0'], 2, 'steps: expected at least 1'),
         (['train', '--data', 'x', '-o', 'x', '--config', 'none.yaml'], 2, 'cannot read settings'),
         (['evaluate', 'nothing', '--search.top_k', '0'], 2, 'top_k: expected at least 1'),

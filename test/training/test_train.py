@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vpr_ros.config import AugmentConfig, LossConfig, TrainConfig
-from vpr_ros.errors import CheckpointError, DatasetError
+from vpr_ros.errors import CheckpointError, ConfigError, DatasetError
 from vpr_ros.models.dinov2 import VIT_TINY, VisionTransformer
 from vpr_ros.models.registry import untrained_model
 from vpr_ros.records import Pose
@@ -92,7 +92,7 @@ def test_nan_stops_with_the_step(data):
 
 
 def test_teacher_losses_without_a_teacher(data):
-    with pytest.raises(DatasetError, match='need teacher weights'):
+    with pytest.raises(ConfigError, match='need teacher weights'):
         train(fresh(), data, TrainConfig(model='sage_test', loss=LossConfig(tokens=1.0)))
 
 
@@ -178,3 +178,17 @@ def test_joining_keeps_places_apart(data):
 def test_one_place_is_not_enough():
     with pytest.raises(DatasetError, match='at least 2'):
         place_set(iter([np.zeros((4, 4, 3), np.uint8)] * 3), np.zeros(3, int), 'x')
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({'loss': LossConfig(similarity=0.0)}, 'every loss has weight 0'),
+        ({'image_size': 75}, 'multiple of the patch of 14, found 75'),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_the_first_step(data, settings, words):
+    steps = []
+    with pytest.raises(ConfigError, match=words):
+        train(fresh(), data, TrainConfig(model='sage_test', **settings), report=steps.append)
+    assert steps == []

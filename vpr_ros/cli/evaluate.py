@@ -36,7 +36,10 @@ def add_rule_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f'--{name}', type=float, help='over the rule')
     parser.add_argument('--gap-frames', type=int, help='over the rule')
     parser.add_argument(
-        '--viewing-axis', default='x', help='axis of the base along which the camera looks'
+        '--viewing-axis',
+        default='x',
+        choices=('x', 'y', 'z', '-x', '-y', '-z'),
+        help='axis of the base along which the camera looks',
     )
 
 

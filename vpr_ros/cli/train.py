@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     config = load(TrainConfig, arguments.config) if arguments.config else TrainConfig()
     config = read_settings(arguments, '_', config)
+    if not Path(arguments.output).absolute().parent.is_dir():
+        raise ConfigError(f'no folder {Path(arguments.output).parent} to write the weights to')
     model, teacher = _student(config), None
     if config.teacher:
         from vpr_ros.training.distill import load_teacher

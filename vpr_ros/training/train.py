@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vpr_ros.config import TrainConfig
-from vpr_ros.errors import DatasetError
+from vpr_ros.errors import ConfigError, DatasetError
 from vpr_ros.image import normalise
 from vpr_ros.models import PlaceModel
 from vpr_ros.models.place_model import resolve_device
@@ -59,10 +59,10 @@ def train(
     `report` is called after every step.
 
     Raises:
-        DatasetError: a loss asks for a teacher that is not there, or the loss became NaN.
+        ConfigError: settings that do not fit the model or each other.
+        DatasetError: the loss became NaN.
     """
-    if teacher is None and (config.loss.tokens or config.loss.relations):
-        raise DatasetError('the losses tokens and relations need teacher weights: set teacher')
+    _check(config, model, teacher)
     device = resolve_device(config.device)
     torch.manual_seed(config.seed)  # dropout draws from the global generator
     rng = torch.Generator(device).manual_seed(config.seed)
@@ -86,6 +86,19 @@ def train(
         report(Step(step, rate, {name: loss.item() for name, loss in losses.items()}))
     network.load_state_dict(average.module.state_dict())
     network.eval()
+
+
+def _check(config: TrainConfig, model: PlaceModel, teacher: Teacher | None) -> None:
+    """Refuse before the first step what would fail in it."""
+    loss, patch = config.loss, model.network.backbone.config.patch
+    if not (loss.similarity or loss.tokens or loss.relations):
+        raise ConfigError('every loss has weight 0: give one of them a weight')
+    if teacher is None and (loss.tokens or loss.relations):
+        raise ConfigError('the losses tokens and relations need teacher weights: set teacher')
+    if config.image_size % patch:
+        raise ConfigError(
+            f'image_size: expected a multiple of the patch of {patch}, found {config.image_size}'
+        )
 
 
 def _descend(
