@@ -105,6 +105,7 @@ def test_live_answers_are_judged_by_the_bag(small_bag, small_map, tmp_path):
     answers.write_text('\n'.join(map(json.dumps, lines)))
     assert len(read_answers(answers)) == 4
     evaluation = evaluate_live(small_bag, answers, RULE, map_path=small_map).evaluation
+    assert evaluation.setup.model.startswith('sage_test:')  # the map knows what made it
     assert (evaluation.closures.correct, evaluation.closures.wrong) == (2, 1)
     assert evaluation.queries == 4
     assert np.isclose(evaluation.timings['total'].p50_ms, 3.5)

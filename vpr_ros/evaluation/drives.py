@@ -108,6 +108,9 @@ def evaluate_live(
     if map_path is None:
         return _scored(answers, rule, None, setup)
     with PlaceMap.open(map_path, None) as place_map:
+        info = place_map.info
+        model = f'{info.model}:{info.fingerprint[:16]}'
+        setup = replace(setup, model=model, descriptor_length=info.dim)
         return _scored(answers, rule, place_map, setup)
 
 
