@@ -84,13 +84,31 @@ class ImageInput:
 
 
 @dataclass(frozen=True)
+class LocalFeatures:
+    """Local descriptors of B images, n of them each; rows that are not `valid` are zero."""
+
+    tokens: torch.Tensor  # (B, n, 128) float32, unit length
+    valid: torch.Tensor  # (B, n) bool
+    position: torch.Tensor  # (B, n, 2) float32, y and x in pixels of the model's input
+    reliability: torch.Tensor  # (B, n) float32, in [0, 1]
+
+    def __getitem__(self, index: int) -> LocalFeatures:
+        one = slice(index, index + 1)
+        return LocalFeatures(
+            self.tokens[one], self.valid[one], self.position[one], self.reliability[one]
+        )
+
+
+@dataclass(frozen=True)
 class Features:
     """What a model says of B images; `features[i]` keeps the batch axis and holds one image."""
 
     descriptor: torch.Tensor  # (B, D) float32, unit length
+    local: LocalFeatures | None = None
 
     def __getitem__(self, index: int) -> Features:
-        return Features(self.descriptor[index : index + 1])
+        local = None if self.local is None else self.local[index]
+        return Features(self.descriptor[index : index + 1], local)
 
     def __len__(self) -> int:
         return len(self.descriptor)

@@ -45,7 +45,7 @@ def test_round_trip(model, file):
     images = torch.randn(2, 3, 70, 70)
     with torch.inference_mode():
         expected = model.network(images)
-    torch.testing.assert_close(other.describe(images).descriptor, expected, atol=0, rtol=0)
+    torch.testing.assert_close(other.describe_tensor(images).descriptor, expected, atol=0, rtol=0)
     assert header.provenance == {'data': 'none'}
     assert other.fingerprint == header.fingerprint == read_header(file).fingerprint
     assert other.similarity_threshold == 0.5
@@ -82,7 +82,7 @@ def test_fingerprint_changes_with_any_weight_and_with_the_preprocessing(model, t
 
 def test_a_model_without_weights_refuses_to_describe(model):
     with pytest.raises(CheckpointError, match='no weights'):
-        model.describe(torch.zeros(1, 3, 70, 70))
+        model.describe_tensor(torch.zeros(1, 3, 70, 70))
 
 
 def test_missing_file(model, tmp_path):
@@ -176,7 +176,7 @@ def test_the_bundled_model_describes_out_of_the_box():
     model = build_model('sage_nano', device='cpu')
     file = bundled_weights('sage_nano.safetensors')
     assert file.stat().st_size <= 8_000_000
-    descriptor = model.describe(torch.randn(2, 3, *model.input.size)).descriptor
+    descriptor = model.describe_tensor(torch.randn(2, 3, *model.input.size)).descriptor
     assert descriptor.shape == (2, model.descriptor_dim)
     torch.testing.assert_close(descriptor.norm(dim=1), torch.ones(2))
     assert model.similarity_threshold

@@ -25,7 +25,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 def test_gpu_and_cpu_agree():
     images = torch.randn(3, 3, 240, 240, generator=torch.Generator().manual_seed(0))
     on_cpu, on_gpu = (
-        build_model('sage_nano', device).describe(images) for device in ('cpu', 'cuda')
+        build_model('sage_nano', device).describe_tensor(images) for device in ('cpu', 'cuda')
     )
     assert on_gpu.descriptor.device.type == 'cuda'
     cosine = (on_cpu.descriptor * on_gpu.descriptor.cpu()).sum(dim=1)

@@ -30,5 +30,5 @@ def run(arguments: argparse.Namespace) -> None:
     for name, spec in MODELS.items():
         size = f'{spec.input.size[0]}x{spec.input.size[1]}'
         weights = 'bundled' if spec.bundled else 'yours'
-        table.add_row(name, size, str(spec.head.descriptor_dim), weights, spec.about)
+        table.add_row(name, size, str(spec.descriptor_dim), weights, spec.about)
     console.print(table)

@@ -12,7 +12,6 @@ from vpr_ros.evaluation.datasets import LoopSet
 from vpr_ros.evaluation.drive_answers import EVERY_IMAGE
 from vpr_ros.evaluation.evaluate import Options, score_recognitions
 from vpr_ros.evaluation.result import Evaluation
-from vpr_ros.image import to_tensor
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.recognizer import Recognizer
@@ -21,8 +20,8 @@ from vpr_ros.records import Pose
 
 def describe(model: PlaceModel, images: Iterable[np.ndarray]) -> np.ndarray:
     """Describe RGB images (H, W, 3), uint8, as rows (N, D), float32, unit length."""
-    tensors = (to_tensor(image, model.input, model.device) for image in images)
-    return np.concatenate([model.describe(x).descriptor.cpu().numpy() for x in tensors])
+    described = (model.describe([image]) for image in images)
+    return np.concatenate([features.descriptor.cpu().numpy() for features in described])
 
 
 def close_loops(model: PlaceModel, data: LoopSet, descriptors: np.ndarray) -> Evaluation:

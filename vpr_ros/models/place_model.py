@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+import numpy as np
 import torch
 
 from vpr_ros.errors import CheckpointError, ConfigError
-from vpr_ros.models.sage import Sage
+from vpr_ros.image import to_tensor
+from vpr_ros.models.network import PlaceNetwork
 from vpr_ros.records import Features, ImageInput
 
 
@@ -21,7 +23,7 @@ class PlaceModel:
     descriptors of random weights look like any others.
     """
 
-    def __init__(self, name: str, network: Sage, image_input: ImageInput) -> None:
+    def __init__(self, name: str, network: PlaceNetwork, image_input: ImageInput) -> None:
         self.name = name
         self.network = network.eval()
         self.input = image_input
@@ -53,21 +55,41 @@ class PlaceModel:
             )
         return self.fingerprint
 
-    def describe(self, images: torch.Tensor) -> Features:
+    def describe(self, images: Sequence[np.ndarray]) -> Features:
         """Describe B images, each by itself.
 
         Args:
-            images: (B, 3, height, width), normalised by `vpr_ros.image.to_tensor`.
+            images: RGB uint8 arrays (H, W, 3), each of any size; an array (B, H, W, 3) does, too.
 
         Returns:
             Features with descriptors (B, D), float32, unit length, on the model's device.
+
+        Raises:
+            ImageError: an image is not what is expected.
+            CheckpointError: no weights were loaded.
+        """
+        return self.describe_tensor(self.prepare(images))
+
+    def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """Resized, normalised images (B, 3, height, width), float32, on the model's device.
+
+        Raises:
+            ImageError: an image is not what is expected.
+        """
+        return torch.cat([to_tensor(image, self.input, self.device) for image in images])
+
+    def describe_tensor(self, images: torch.Tensor) -> Features:
+        """Describe images that are prepared already.
+
+        Args:
+            images: (B, 3, height, width), normalised by `prepare`.
 
         Raises:
             CheckpointError: no weights were loaded.
         """
         self.require_weights()
         with torch.inference_mode():
-            return Features(self.network(images.to(self.device)))
+            return self.network.features(images.to(self.device))
 
 
 def resolve_device(device: str) -> torch.device:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from vpr_ros.errors import ConfigError
 from vpr_ros.models.checkpoint import load_checkpoint
 from vpr_ros.models.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, VIT_TINY, VitConfig
+from vpr_ros.models.network import PlaceNetwork
 from vpr_ros.models.place_model import PlaceModel, resolve_device
 from vpr_ros.models.sage import Sage, SageConfig
 from vpr_ros.records import ImageInput
@@ -21,33 +24,39 @@ NANO_VIT = VitConfig(
 NANO_HEAD = SageConfig(features=64, clusters=32, token=128, hidden=256)
 TEST_VIT = VitConfig(dim=32, depth=2, heads=2, patch=14, grid=5)
 TEST_HEAD = SageConfig(features=8, clusters=4, token=8, hidden=16, tuned_blocks=2)
-SAGE_INPUT = ImageInput(size=(322, 322))
+INPUT_322 = ImageInput(size=(322, 322))
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """How to build a model; `bundled` names weights inside the package."""
 
-    backbone: VitConfig
-    head: SageConfig
+    network: Callable[[], PlaceNetwork]
     input: ImageInput
     about: str
     bundled: str = ''
 
+    @property
+    def descriptor_dim(self) -> int:
+        with torch.device('meta'):
+            return self.network().descriptor_dim
+
+
+def _sage(backbone: VitConfig, head: SageConfig | None = None) -> Callable[[], PlaceNetwork]:
+    return partial(Sage, backbone, head or SageConfig())
+
 
 MODELS: dict[str, ModelSpec] = {
     'sage_nano': ModelSpec(
-        NANO_VIT, NANO_HEAD, ImageInput(size=(240, 240)),
+        _sage(NANO_VIT, NANO_HEAD), ImageInput(size=(240, 240)),
         'our own small model for CPUs, weights bundled', 'sage_nano.safetensors',
     ),
-    'sage_vitti': ModelSpec(
-        VIT_TINY, SageConfig(), ImageInput(size=(240, 240)), 'SAGE on ViT-Ti/16'
-    ),
-    'sage_vits': ModelSpec(VIT_SMALL, SageConfig(), SAGE_INPUT, 'SAGE on DINOv2 ViT-S/14'),
-    'sage_vitb': ModelSpec(VIT_BASE, SageConfig(), SAGE_INPUT, 'SAGE on DINOv2 ViT-B/14'),
-    'sage_vitl': ModelSpec(VIT_LARGE, SageConfig(), SAGE_INPUT, 'SAGE on DINOv2 ViT-L/14'),
+    'sage_vitti': ModelSpec(_sage(VIT_TINY), ImageInput(size=(240, 240)), 'SAGE on ViT-Ti/16'),
+    'sage_vits': ModelSpec(_sage(VIT_SMALL), INPUT_322, 'SAGE on DINOv2 ViT-S/14'),
+    'sage_vitb': ModelSpec(_sage(VIT_BASE), INPUT_322, 'SAGE on DINOv2 ViT-B/14'),
+    'sage_vitl': ModelSpec(_sage(VIT_LARGE), INPUT_322, 'SAGE on DINOv2 ViT-L/14'),
     'sage_test': ModelSpec(
-        TEST_VIT, TEST_HEAD, ImageInput(size=(70, 70)), 'two narrow blocks, for tests only'
+        _sage(TEST_VIT, TEST_HEAD), ImageInput(size=(70, 70)), 'two narrow blocks, for tests only'
     ),
 }  # fmt: skip
 
@@ -83,7 +92,7 @@ def untrained_model(name: str, seed: int = 0) -> PlaceModel:
     spec = MODELS[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return PlaceModel(name, Sage(spec.backbone, spec.head), spec.input)
+        return PlaceModel(name, spec.network(), spec.input)
 
 
 def bundled_weights(file: str) -> Path:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vpr_ros.models.dinov2 import Hook, Tokens, VisionTransformer, VitConfig
+from vpr_ros.models.network import PlaceNetwork
 
 POWER_EPS = 1e-6
 
@@ -98,7 +99,7 @@ class BilinearAggregation(nn.Module):
         return F.normalize(torch.cat((token, pooled), dim=1), dim=1)
 
 
-class Sage(nn.Module):
+class Sage(PlaceNetwork):
     """The whole network: normalised images (B, 3, H, W) to unit descriptors (B, D)."""
 
     def __init__(self, backbone: VitConfig, head: SageConfig) -> None:

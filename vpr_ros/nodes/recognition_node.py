@@ -15,7 +15,6 @@ from rclpy.qos import qos_profile_sensor_data
 from vpr_msgs.msg import LoopClosure, PlaceMatch
 from vpr_ros.config import NodeConfig, to_dict
 from vpr_ros.errors import ConfigError
-from vpr_ros.image import to_tensor
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel, build_model
 from vpr_ros.nodes.diagnostics import status
@@ -140,7 +139,7 @@ def warm_up(model: PlaceModel) -> None:
         CheckpointError: the model has no weights.
     """
     black = np.zeros((*model.input.size, 3), np.uint8)
-    model.describe(to_tensor(black, model.input, model.device))
+    model.describe([black])
 
 
 def _one_line(settings: dict) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from vpr_ros.bags.keyframes import Keyframe
 from vpr_ros.bags.reader import open_bag
 from vpr_ros.errors import MapError
-from vpr_ros.image import to_tensor
 from vpr_ros.maps.place_map import PlaceMap, replace_when_complete
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
@@ -93,7 +92,6 @@ def _add(
     place_map: PlaceMap, model: PlaceModel, session: int, topic: str, keyframe: Keyframe
 ) -> None:
     image = keyframe.frame.image
-    tensor = to_tensor(image, model.input, model.device)
-    descriptor = model.describe(tensor).descriptor[0].cpu().numpy()
+    descriptor = model.describe([image]).descriptor[0].cpu().numpy()
     place = Place(0, session, keyframe.frame.stamp_ns, keyframe.pose, topic, keyframe.travelled_m)
     place_map.add(place, descriptor, encode_thumbnail(image))

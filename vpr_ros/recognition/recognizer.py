@@ -12,7 +12,6 @@ import numpy as np
 from vpr_ros.bags.keyframes import KeyframeSelector
 from vpr_ros.config import RecognizerConfig
 from vpr_ros.errors import ConfigError, ImageError
-from vpr_ros.image import to_tensor
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.decision import NS, Agreement, decide
@@ -80,9 +79,9 @@ class Recognizer:
             ImageError: not an RGB uint8 image.
         """
         start = time.perf_counter()
-        tensor = to_tensor(image, self.model.input, self.model.device)
+        tensor = self.model.prepare([image])
         ready = time.perf_counter()
-        descriptor = self.model.describe(tensor).descriptor[0].cpu().numpy()
+        descriptor = self.model.describe_tensor(tensor).descriptor[0].cpu().numpy()
         done = time.perf_counter()
         return descriptor, Timings(1e3 * (ready - start), 1e3 * (done - ready))
 

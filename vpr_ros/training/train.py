@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from vpr_ros.errors import ConfigError, DatasetError
 from vpr_ros.image import normalise
 from vpr_ros.models import PlaceModel
 from vpr_ros.models.place_model import resolve_device
+from vpr_ros.models.sage import Sage
 from vpr_ros.training.augment import augment
 from vpr_ros.training.data import PlaceSet
 from vpr_ros.training.distill import Teacher
@@ -140,8 +142,9 @@ def _losses(
     """Weighted losses by name; only those that count are computed."""
     weights = config.loss
     spec = replace(model.input, size=(images.shape[-2], images.shape[-1]))
-    tokens = model.network.tokens(normalise(images, spec))
-    descriptors = model.network.aggregator(tokens.cls, tokens.patches)
+    network = cast(Sage, model.network)
+    tokens = network.tokens(normalise(images, spec))
+    descriptors = network.aggregator(tokens.cls, tokens.patches)
     losses = {}
     if weights.similarity:
         losses['similarity'] = weights.similarity * multi_similarity(descriptors, labels)
