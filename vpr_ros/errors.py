@@ -9,6 +9,10 @@ class ConfigError(VprError):
     """A setting is unknown, of the wrong type or out of range."""
 
 
+class DeviceError(VprError):
+    """The processor or GPU cannot run what was asked for."""
+
+
 class ImageError(VprError):
     """An image cannot be decoded, or decodes to something that is not an image."""
 

@@ -1,13 +1,72 @@
-"""RGB uint8 image to normalised tensor: the only preprocessing there is."""
+"""RGB uint8 images to normalised tensors: the only preprocessing there is, and its door."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from vpr_ros.errors import ImageError
+from vpr_ros.imagefile import MAX_MEGAPIXELS
 from vpr_ros.records import ImageInput
+
+
+def check_image(rgb: np.ndarray) -> None:
+    """Refuse what is not an RGB image of 8 bits.
+
+    Raises:
+        ImageError: another type or shape than (H, W, 3) uint8, no pixels or too many.
+    """
+    if not isinstance(rgb, np.ndarray):
+        raise ImageError(
+            f'expected an RGB image as a numpy array, found a {type(rgb).__name__}: convert it'
+        )
+    if rgb.dtype != np.uint8:
+        raise ImageError(
+            f'expected an RGB image (H, W, 3) of type uint8, found {rgb.shape} of {rgb.dtype}: '
+            'scale it to 0..255 with a fixed factor and convert it'
+        )
+    if rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ImageError(
+            f'expected an RGB image (H, W, 3) of type uint8, found {rgb.shape}{_hint(rgb.shape)}'
+        )
+    if rgb.size == 0:
+        raise ImageError(
+            f'expected an RGB image (H, W, 3) of type uint8 with pixels, found {rgb.shape}'
+        )
+    if rgb.shape[0] * rgb.shape[1] > MAX_MEGAPIXELS * 1_000_000:
+        raise ImageError(
+            f'expected an image of at most {MAX_MEGAPIXELS} megapixels, '
+            f'found {rgb.shape[0]} x {rgb.shape[1]} pixels: make it smaller first'
+        )
+
+
+def _hint(shape: tuple[int, ...]) -> str:
+    if len(shape) == 2 or shape[2:] == (1,):
+        return ': repeat the grey channel three times'
+    if shape[2:] == (4,):
+        return ': drop the alpha channel'
+    return ''
+
+
+def check_tensor(images: torch.Tensor, spec: ImageInput) -> None:
+    """Refuse a batch that `to_batch` would not have made.
+
+    Raises:
+        ImageError: another shape than (B, 3, height, width), not float32, or, where looking does
+            not stop a GPU, a value that is not finite.
+    """
+    if images.ndim != 4 or tuple(images.shape[1:]) != (3, *spec.size) or len(images) == 0:
+        raise ImageError(
+            f'expected images (B, 3, {spec.size[0]}, {spec.size[1]}), '
+            f'found {tuple(images.shape)}: prepare them with PlaceModel.prepare'
+        )
+    if images.dtype != torch.float32:
+        raise ImageError(f'expected images of type float32, found {images.dtype}: convert them')
+    if images.device.type == 'cpu' and not torch.isfinite(images.sum()):  # one pass, not four
+        raise ImageError('expected finite pixel values, found NaN or infinity: drop this image')
 
 
 def to_tensor(
@@ -28,12 +87,37 @@ def to_tensor(
     Raises:
         ImageError: the array is not an (H, W, 3) uint8 image with at least one pixel.
     """
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-        raise ImageError(
-            f'expected an RGB image (H, W, 3) of type uint8, found {rgb.shape} of {rgb.dtype}'
-        )
-    pixels = torch.from_numpy(np.require(rgb, requirements=['C', 'W'])).to(device)
+    check_image(rgb)
+    pixels = torch.from_numpy(np.require(rgb, requirements=['C', 'W']))
+    if torch.device(device).type == 'cuda':
+        pixels = pixels.pin_memory()  # lets the copy run beside the GPU's work
+    pixels = pixels.to(device, non_blocking=True)
     return normalise(pixels.permute(2, 0, 1)[None].float().div_(255.0), spec)
+
+
+def to_batch(
+    images: Sequence[np.ndarray], spec: ImageInput, device: torch.device | str = 'cpu'
+) -> torch.Tensor:
+    """Prepare B images, each by itself, of any sizes.
+
+    Args:
+        images: RGB uint8 arrays (H, W, 3).
+        spec: what the model expects; `model.input`.
+        device: where the tensor shall live.
+
+    Returns:
+        Tensor (B, 3, height, width), float32.
+
+    Raises:
+        ImageError: there is no image, or one is not what is expected.
+    """
+    if len(images) == 0:
+        raise ImageError('expected at least one image, found none')
+    if isinstance(images, np.ndarray) and images.ndim != 4:
+        raise ImageError(
+            f'expected a sequence of RGB images, found one array {images.shape}: put it in a list'
+        )
+    return torch.cat([to_tensor(image, spec, device) for image in images])
 
 
 def normalise(images: torch.Tensor, spec: ImageInput) -> torch.Tensor:

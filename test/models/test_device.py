@@ -5,7 +5,7 @@ import torch
 
 from vpr_ros.errors import ConfigError
 from vpr_ros.models import build_model
-from vpr_ros.models.place_model import resolve_device
+from vpr_ros.models.runtime import resolve_device
 
 GPU = torch.cuda.is_available()
 

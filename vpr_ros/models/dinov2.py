@@ -19,6 +19,7 @@ LAYER_NORM_EPS = 1e-6
 STEM_GROUPS = 8
 
 Hook = Callable[[torch.Tensor], torch.Tensor]
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.attend: Attend = F.scaled_dot_product_attention
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
@@ -97,7 +99,7 @@ class Attention(nn.Module):
         batch, tokens, dim = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = self.attend(query, key, value)
         return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, dim))
 
 
@@ -105,10 +107,11 @@ class Mlp(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, 4 * dim)
+        self.act = nn.GELU()
         self.fc2 = nn.Linear(4 * dim, dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        return self.fc2(self.act(self.fc1(x)))
 
 
 class LayerScale(nn.Module):
@@ -145,6 +148,7 @@ class VisionTransformer(nn.Module):
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
         self.config = config
+        self.fixed_positions: dict[tuple[int, int], torch.Tensor] = {}
         self.patch_embed = _patch_embed(config)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.grid**2, config.dim))
@@ -176,7 +180,14 @@ class VisionTransformer(nn.Module):
         grid = (patches.shape[-2], patches.shape[-1])
         tokens = patches.flatten(2).transpose(1, 2)
         tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
-        return tokens + position_table(self.pos_embed, grid).to(tokens.dtype), grid
+        positions = self.fixed_positions.get(grid)
+        if positions is None:
+            positions = position_table(self.pos_embed, grid)
+        return tokens + positions.to(tokens.dtype), grid
+
+    def fix_positions(self, grid: tuple[int, int]) -> None:
+        """Interpolate the position table of one grid for good: the weights change no more."""
+        self.fixed_positions[grid] = position_table(self.pos_embed, grid).detach()
 
     def forward(self, images: torch.Tensor, hooks: dict[int, Hook] | None = None) -> Tokens:
         """Run the backbone.

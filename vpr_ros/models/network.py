@@ -25,6 +25,10 @@ class PlaceNetwork(nn.Module):
         """Images (B, 3, H, W), normalised, to descriptors (B, D)."""
         raise NotImplementedError
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     def features(self, images: torch.Tensor) -> Features:
         """Everything the network says of images (B, 3, H, W), normalised."""
         return Features(self(images))

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from vpr_ros.errors import CheckpointError, ConfigError
-from vpr_ros.image import to_tensor
+from vpr_ros.image import check_tensor, to_batch
 from vpr_ros.models.network import PlaceNetwork
+from vpr_ros.models.runtime import Placement, Runtime, resolve_device, resolve_precision
 from vpr_ros.records import Features, ImageInput
 
 
@@ -20,23 +21,61 @@ class PlaceModel:
     """A network, its preprocessing and its identity.
 
     `fingerprint` is None until weights are loaded; until then `describe` refuses, because the
-    descriptors of random weights look like any others.
+    descriptors of random weights look like any others. `network` is the reference, in fp32 on the
+    CPU; what describes images is a copy of it, prepared by `place`.
     """
 
     def __init__(self, name: str, network: PlaceNetwork, image_input: ImageInput) -> None:
         self.name = name
         self.network = network.eval()
         self.input = image_input
-        self.fingerprint: str | None = None
         self.similarity_threshold: float | None = None
+        self._fingerprint: str | None = None
+        self._wishes: tuple[str, str] | None = None
+        self._runtime: Runtime | None = None
+
+    @property
+    def fingerprint(self) -> str | None:
+        return self._fingerprint
+
+    @fingerprint.setter
+    def fingerprint(self, value: str | None) -> None:
+        self._fingerprint, self._runtime = value, None  # other weights were loaded
+
+    def place(self, device: str = 'auto', precision: str = 'auto') -> None:
+        """Say where and how the model shall run; it starts there once it has weights.
+
+        Args:
+            device: `auto`, `cpu` or `cuda`.
+            precision: `auto`, `fp32`, `bf16` or `fp16`.
+
+        Raises:
+            ConfigError: no such device, or it does not compute in that precision.
+            DeviceError: the device has not enough memory.
+        """
+        self._wishes, self._runtime = (device, precision), None
+        resolve_precision(precision, resolve_device(device))
+        if self.fingerprint is not None:
+            self._started()
+
+    @property
+    def placement(self) -> Placement:
+        """Where and how the model runs."""
+        runtime = self._started()
+        return runtime.placement if runtime else Placement(self.network.device, 'fp32')
+
+    @property
+    def device(self) -> torch.device:
+        return self.placement.device
+
+    def _started(self) -> Runtime | None:
+        if self._runtime is None and self._wishes and self.fingerprint is not None:
+            self._runtime = Runtime(self.network, self.input, *self._wishes)
+        return self._runtime
 
     @property
     def descriptor_dim(self) -> int:
         return self.network.descriptor_dim
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.network.parameters()).device
 
     @property
     def id(self) -> str:
@@ -55,8 +94,21 @@ class PlaceModel:
             )
         return self.fingerprint
 
+    def require_single_image(self) -> None:
+        """Check that a descriptor says something of its image alone, as a map or a robot needs.
+
+        Raises:
+            ConfigError: it depends on the other images of its batch.
+        """
+        if not self.network.single_image:
+            raise ConfigError(
+                f'{self.name} is for evaluation only, because its descriptor of an image depends '
+                'on the other images of the batch: choose a model without a cross-image encoder, '
+                'such as sage_vitl'
+            )
+
     def describe(self, images: Sequence[np.ndarray]) -> Features:
-        """Describe B images, each by itself.
+        """Describe B images, each by itself unless the network says otherwise.
 
         Args:
             images: RGB uint8 arrays (H, W, 3), each of any size; an array (B, H, W, 3) does, too.
@@ -76,7 +128,7 @@ class PlaceModel:
         Raises:
             ImageError: an image is not what is expected.
         """
-        return torch.cat([to_tensor(image, self.input, self.device) for image in images])
+        return to_batch(images, self.input, self.device)
 
     def describe_tensor(self, images: torch.Tensor) -> Features:
         """Describe images that are prepared already.
@@ -85,27 +137,15 @@ class PlaceModel:
             images: (B, 3, height, width), normalised by `prepare`.
 
         Raises:
+            ImageError: another shape or type, or values that are not finite.
             CheckpointError: no weights were loaded.
         """
         self.require_weights()
+        check_tensor(images, self.input)
+        if runtime := self._started():
+            return runtime(images)
         with torch.inference_mode():
-            return self.network.features(images.to(self.device))
-
-
-def resolve_device(device: str) -> torch.device:
-    """Device of a setting: `auto` takes a GPU where there is one.
-
-    Raises:
-        ConfigError: `cuda` was asked for and there is none.
-    """
-    if device == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    if device.startswith('cuda') and not torch.cuda.is_available():
-        raise ConfigError(
-            f'device {device} was asked for, but torch {torch.__version__} finds no GPU: '
-            'use device auto or cpu, or install a CUDA build of torch'
-        )
-    return torch.device(device)
+            return self.network.features(images.to(self.network.device))
 
 
 def fingerprint(name: str, image_input: ImageInput, weights: Mapping[str, torch.Tensor]) -> str:

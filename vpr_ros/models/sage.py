@@ -38,8 +38,11 @@ class DynamicPowerNorm(nn.Module):
     """Dynamic power normalisation: one exponent per image, from the image's mean vector.
 
     DPN(X) = sign(X) * (|X| + eps)^p + X with p = sigmoid(MLP(mean X)). The exponent is one scalar
-    for all tokens and channels. Not the identity at initialisation: p starts near 0.5.
+    for all tokens and channels. Not the identity at initialisation: p starts near 0.5. Computed in
+    float32: the gradient reaches 500 at x = 0, and 1e-6 is subnormal in fp16.
     """
+
+    float32 = True
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -49,16 +52,17 @@ class DynamicPowerNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, M, C) to (B, M, C); the mean is over M."""
-        exponent = self.projection(x.mean(dim=1)).sigmoid()[:, :, None]
-        # The gradient reaches 500 at x = 0 and 1e-6 is subnormal in fp16: stay in float32.
         with torch.autocast(x.device.type, enabled=False):
             wide = x.float()
-            powered = wide.sign() * (wide.abs() + POWER_EPS).pow(exponent.float()) + wide
+            exponent = self.projection(wide.mean(dim=1)).sigmoid()[:, :, None]
+            powered = wide.sign() * (wide.abs() + POWER_EPS).pow(exponent) + wide
         return powered.to(x.dtype)
 
 
 class SoftProbing(nn.Module):
-    """Weight each patch by its own norm: X~ = (1 + beta) X with beta in (0, alpha)."""
+    """Weight each patch by its own norm: X~ = (1 + beta) X with beta in (0, alpha), in float32."""
+
+    float32 = True
 
     def __init__(self, alpha: float = 0.5, hidden: int = 128) -> None:
         super().__init__()
@@ -67,8 +71,10 @@ class SoftProbing(nn.Module):
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """(B, N, C) to (B, N, C)."""
-        norm = patches.norm(dim=-1, keepdim=True) + POWER_EPS
-        return patches * (1.0 + self.alpha * self.predictor(norm).sigmoid())
+        with torch.autocast(patches.device.type, enabled=False):
+            norm = patches.float().norm(dim=-1, keepdim=True) + POWER_EPS
+            gain = 1.0 + self.alpha * self.predictor(norm).sigmoid()
+        return patches * gain.to(patches.dtype)
 
 
 class BilinearAggregation(nn.Module):
@@ -83,18 +89,18 @@ class BilinearAggregation(nn.Module):
         self.token_features = nn.Sequential(
             nn.Linear(dim, config.hidden), nn.ReLU(), nn.Linear(config.hidden, config.token)
         )
-        self.cluster_features = _patch_head(dim, config.hidden, config.features)
-        self.score = _patch_head(dim, config.hidden, config.clusters)
+        self.cluster_features = patch_head(dim, config.hidden, config.features)
+        self.score = patch_head(dim, config.hidden, config.clusters)
         self.gpn = DynamicPowerNorm(config.clusters, config.clusters // 2)
 
     def forward(self, cls: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
         """cls (B, C) and patches (B, N, C) to descriptors (B, D), unit length."""
         patches = self.soft_weighting(patches)
-        features = _remove_mean(self.cluster_features(patches))  # (B, N, d)
+        features = _remove_mean(self.cluster_features(patches).float())  # (B, N, d)
         # Subtracting a mean from the scores would change nothing under the softmax.
-        assignment = self.score(patches).softmax(dim=1)  # (B, N, k), over positions
+        assignment = self.score(patches).float().softmax(dim=1)  # (B, N, k), over positions
         pooled = features.transpose(1, 2) @ assignment / patches.shape[1]  # (B, d, k)
-        pooled = F.normalize(self.gpn(pooled).float(), dim=1).flatten(1)  # index d * K + k
+        pooled = F.normalize(self.gpn(pooled.float()), dim=1).flatten(1)  # index d * K + k
         token = F.normalize(self.token_features(cls).float(), dim=1)
         return F.normalize(torch.cat((token, pooled), dim=1), dim=1)
 
@@ -123,7 +129,8 @@ class Sage(PlaceNetwork):
         return self.backbone(images, hooks)
 
 
-def _patch_head(dim: int, hidden: int, out: int) -> nn.Sequential:
+def patch_head(dim: int, hidden: int, out: int) -> nn.Sequential:
+    """Patches (B, N, dim) to (B, N, out): the shape of head that SAGE and FoL share."""
     return nn.Sequential(
         nn.Linear(dim, hidden), nn.Dropout(0.3), nn.ReLU(), nn.Linear(hidden, out)
     )

@@ -16,7 +16,7 @@ from vpr_ros.config import TrainConfig
 from vpr_ros.errors import ConfigError, DatasetError
 from vpr_ros.image import normalise
 from vpr_ros.models import PlaceModel
-from vpr_ros.models.place_model import resolve_device
+from vpr_ros.models.runtime import resolve_device
 from vpr_ros.models.sage import Sage
 from vpr_ros.training.augment import augment
 from vpr_ros.training.data import PlaceSet
@@ -93,6 +93,9 @@ def train(
 def _check(config: TrainConfig, model: PlaceModel, teacher: Teacher | None) -> None:
     """Refuse before the first step what would fail in it."""
     loss, patch = config.loss, model.network.backbone.config.patch
+    model.require_single_image()
+    if not isinstance(model.network, Sage):
+        raise ConfigError(f'{model.name} cannot be trained here: choose a SAGE model')
     if not (loss.similarity or loss.tokens or loss.relations):
         raise ConfigError('every loss has weight 0: give one of them a weight')
     if teacher is None and (loss.tokens or loss.relations):

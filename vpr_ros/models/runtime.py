@@ -1,0 +1,202 @@
+"""The one inference path: a network prepared for a device, in a precision that was checked.
+
+The best that the machine offers is chosen from what it reports, never from timings, so that the
+same machine gives the same bytes. On a CPU: bf16 where the processor has it, packed weights. On a
+GPU: bf16 (fp16 before Ampere), fused attention, and one CUDA graph for each small input shape.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from vpr_ros.errors import ConfigError, DeviceError
+from vpr_ros.image import to_tensor
+from vpr_ros.models import packed, processor
+from vpr_ros.models.cuda_graph import GraphedCall
+from vpr_ros.models.network import PlaceNetwork
+from vpr_ros.records import Features, ImageInput
+
+PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+LEAST_COSINE = 0.999  # of a descriptor in lower precision to that in fp32
+AMPERE = 8
+
+Call = Callable[[torch.Tensor], Features]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model runs, how, and why."""
+
+    device: torch.device
+    precision: str
+    reason: str = ''
+
+    def __str__(self) -> str:
+        where = 'cpu'
+        if self.device.type == 'cuda':
+            where = torch.cuda.get_device_name(self.device)
+        return f'{where}, {self.precision}' + (f' ({self.reason})' if self.reason else '')
+
+
+def resolve_device(device: str) -> torch.device:
+    """Device of a setting: `auto` takes a GPU where there is one.
+
+    Raises:
+        ConfigError: `cuda` was asked for and there is none.
+    """
+    if device == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    if device.startswith('cuda') and not torch.cuda.is_available():
+        raise ConfigError(
+            f'device {device} was asked for, but torch {torch.__version__} finds no GPU: '
+            'use device auto or cpu, or install a CUDA build of torch'
+        )
+    return torch.device(device)
+
+
+def resolve_precision(precision: str, device: torch.device) -> Placement:
+    """Precision of a setting: `auto` takes the fastest that the device has in hardware.
+
+    Raises:
+        ConfigError: the device cannot compute in the precision asked for.
+    """
+    if precision not in (*PRECISIONS, 'auto'):
+        expected = ', '.join(('auto', *PRECISIONS))
+        raise ConfigError(f'precision {precision!r}: expected one of {expected}')
+    if device.type == 'cuda':
+        return _on_gpu(precision, device)
+    found = {
+        'bf16': packed.can_pack(torch.bfloat16) and processor.first_of(processor.BF16),
+        'fp16': packed.can_pack(torch.float16) and processor.first_of(processor.FP16),
+    }
+    if precision == 'auto':
+        if found['bf16']:
+            return Placement(device, 'bf16', f'the processor has {found["bf16"]}')
+        return Placement(device, 'fp32', 'the processor has no bf16')
+    if precision != 'fp32' and not found[precision]:
+        raise ConfigError(
+            f'precision {precision} was asked for, but this processor does not compute in it: '
+            'use precision auto or fp32'
+        )
+    return Placement(device, precision)
+
+
+def _on_gpu(precision: str, device: torch.device) -> Placement:
+    if precision != 'auto':
+        return Placement(device, precision)
+    major, minor = torch.cuda.get_device_capability(device)
+    best = 'bf16' if major >= AMPERE else 'fp16'
+    return Placement(device, best, f'compute capability {major}.{minor}')
+
+
+class Runtime:
+    """A network on its device, called with normalised images.
+
+    `placement` says what became of the wishes.
+    """
+
+    def __init__(
+        self,
+        network: PlaceNetwork,
+        spec: ImageInput,
+        device: str = 'auto',
+        precision: str = 'auto',
+    ) -> None:
+        """Prepare a network, check it against itself in fp32, and warm it up.
+
+        Args:
+            network: in eval mode, fp32, on the CPU; it is left as it is.
+            spec: its input.
+            device: `auto`, `cpu` or `cuda`; `auto` may fall back to the CPU.
+            precision: `auto`, `fp32`, `bf16` or `fp16`; `auto` may fall back to fp32.
+
+        Raises:
+            ConfigError: no such device or precision, or a precision asked for by name moves the
+                descriptors too far.
+            DeviceError: the device asked for by name has not enough memory.
+        """
+        self._network, self._spec, self._may_fall_back = network, spec, device == 'auto'
+        self.placement = resolve_precision(precision, resolve_device(device))
+        try:
+            self._start(asked=precision)
+        except torch.OutOfMemoryError:
+            self._fall_back()
+
+    def __call__(self, images: torch.Tensor) -> Features:
+        """Features of images (B, 3, H, W), normalised.
+
+        Raises:
+            DeviceError: not enough memory on the device asked for by name.
+        """
+        try:
+            with torch.inference_mode():
+                return self._run(images.to(self.placement.device))
+        except torch.OutOfMemoryError:
+            self._fall_back()
+            return self(images.cpu())
+
+    def _start(self, asked: str) -> None:
+        self._run = _prepared(self._network, self._spec, self.placement)
+        probe = to_tensor(probe_image(self._spec.size), self._spec)
+        found = self(probe).descriptor.cpu()
+        if self.placement.precision == 'fp32':
+            return
+        with torch.inference_mode():
+            wanted = self._network.features(probe).descriptor
+        cosine = float((found.double() * wanted.double()).sum())
+        if cosine >= LEAST_COSINE:
+            return
+        if asked != 'auto':
+            raise ConfigError(
+                f'{asked} turns the descriptor of a test image to cosine {cosine:.4f} with fp32, '
+                f'at least {LEAST_COSINE} is wanted: use precision auto or fp32'
+            )
+        reason = f'{self.placement.precision} only reaches cosine {cosine:.4f}'
+        self.placement = replace(self.placement, precision='fp32', reason=reason)
+        self._start(asked='fp32')
+
+    def _fall_back(self) -> None:
+        if self.placement.device.type == 'cpu' or not self._may_fall_back:
+            raise DeviceError(
+                f'{self.placement.device} has not enough free memory for this model: free some, '
+                'take a smaller model, or use device cpu or auto'
+            ) from None
+        cpu = resolve_precision('auto', torch.device('cpu'))
+        self.placement = replace(cpu, reason=f'the GPU ran out of memory; {cpu.reason}')
+        self._run = _prepared(self._network, self._spec, self.placement)
+        torch.cuda.empty_cache()
+
+
+def _prepared(network: PlaceNetwork, spec: ImageInput, placement: Placement) -> Call:
+    """The function that is called for each batch."""
+    network = copy.deepcopy(network).requires_grad_(False).to(placement.device)
+    patch = network.backbone.config.patch
+    network.backbone.fix_positions((spec.size[0] // patch, spec.size[1] // patch))
+    packed.fold_layer_scale(network)
+    dtype = PRECISIONS[placement.precision]
+    if placement.device.type == 'cuda':
+        packed.cast_weights(network, dtype)
+        return GraphedCall(network)
+    if packed.can_pack(dtype):
+        packed.choose_attention(network, dtype)
+        packed.pack(network, dtype)
+        packed.cast_inputs(network)
+    return network.features
+
+
+def probe_image(size: tuple[int, int]) -> np.ndarray:
+    """A picture with edges, slopes and noise, the same everywhere: (H, W, 3), uint8."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0 : size[0], 0 : size[1]] / max(size)
+    slopes = np.stack([np.sin(9 * x + 4 * y), np.cos(7 * y - 3 * x), np.sin(30 * x * y)], axis=2)
+    picture = 90 + 40 * slopes + rng.normal(0, 6, (*size, 3))
+    for _ in range(12):
+        top, left = (int(rng.integers(0, side)) for side in size)
+        height, width = (int(rng.integers(8, side // 2)) for side in size)
+        picture[top : top + height, left : left + width] += rng.uniform(-90, 90, 3)
+    return picture.clip(0, 255).astype(np.uint8)
