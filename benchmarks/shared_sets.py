@@ -1,6 +1,6 @@
 """Recall and precision of a model on the shared evaluation sets.
 
-    python benchmarks/shared_sets.py [--model NAME] [--weights FILE] [--json OUT] [SET ...]
+    python benchmarks/shared_sets.py [--model NAME] [--weights FILE] [--precision P] [--json OUT] [SET ...]
 
 One line a set, nearest neighbour by descriptor alone, no verification and no temporal filter:
 R@1 over the queries that have a match, average precision (single best match), recall at full
@@ -72,14 +72,16 @@ def main() -> int:
     parser.add_argument('sets', nargs='*', default=names, metavar='SET')
     parser.add_argument('--model', default='sage_nano')
     parser.add_argument('--weights', default='')
+    parser.add_argument('--precision', default='auto', help='auto, fp32, bf16 or fp16')
     parser.add_argument('--json', help='also write the figures to this file')
     parser.add_argument('--root', default=os.environ.get('VPR_SHARED_DATA', DEFAULT_ROOT))
     arguments = parser.parse_args()
     share_the_processor()
-    model = build_model(arguments.model, 'cpu', arguments.weights)
+    model = build_model(arguments.model, 'cpu', arguments.weights, arguments.precision)
     columns = ['set', 'queries', 'r@1', 'r@5', 'ap', 'r@100p', 'auc', 'closed right',
                'closed wrong']  # fmt: skip
-    table = Table(*columns, title=f'{model.id}, threshold {model.similarity_threshold}')
+    title = f'{model.id} on {model.placement}, threshold {model.similarity_threshold}'
+    table = Table(*columns, title=title)
     rows = []
     for name in arguments.sets:
         row = measure(model, name, Path(arguments.root))
@@ -87,7 +89,11 @@ def main() -> int:
         table.add_row(*(shown(row.get(column)) for column in columns))
     Console().print(table)
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps({'model': model.id, 'sets': rows}, indent=1))
+        Path(arguments.json).write_text(
+            json.dumps(
+                {'model': model.id, 'placement': str(model.placement), 'sets': rows}, indent=1
+            )
+        )
     return 0
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vpr_ros.errors import ImageError
-from vpr_ros.image import to_tensor
+from vpr_ros.image import check_tensor, to_batch, to_tensor
 from vpr_ros.records import ImageInput
 
 SPEC = ImageInput(size=(42, 56))
@@ -57,14 +57,52 @@ def test_antialias_is_an_option(photo):
 
 
 @pytest.mark.parametrize(
-    'bad',
+    ('bad', 'reason'),
     [
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((0, 4, 3), np.uint8),
+        (np.zeros((4, 4), np.uint8), r'found \(4, 4\): repeat the grey channel'),
+        (np.zeros((4, 4, 1), np.uint8), 'repeat the grey channel'),
+        (np.zeros((4, 4, 4), np.uint8), 'drop the alpha channel'),
+        (np.zeros((2, 4, 4, 3), np.uint8), r'found \(2, 4, 4, 3\)'),
+        (np.zeros((4, 4, 3), np.uint16), 'of uint16: scale it to 0..255'),
+        (np.full((4, 4, 3), np.nan, np.float32), 'of float32: scale it to 0..255'),
+        (np.zeros((0, 4, 3), np.uint8), 'with pixels, found'),
+        (np.broadcast_to(np.uint8(0), (20_000, 20_000, 3)), 'at most 80 megapixels'),
+        ([[0, 0, 0]], 'found a list'),
     ],
 )
-def test_anything_else_is_refused(bad):
-    with pytest.raises(ImageError, match=r'expected an RGB image \(H, W, 3\) of type uint8'):
+def test_anything_else_is_refused_in_one_sentence(bad, reason):
+    with pytest.raises(ImageError, match=reason) as caught:
         to_tensor(bad, SPEC)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_batch_is_its_images_one_by_one(photo):
+    other = photo[:50, :70]
+    batch = to_batch([photo, other], SPEC)
+    assert torch.equal(batch, torch.cat([to_tensor(photo, SPEC), to_tensor(other, SPEC)]))
+    assert torch.equal(to_batch(np.stack([photo, photo]), SPEC)[1:], batch[:1])
+
+
+def test_one_image_in_place_of_a_batch_is_refused(photo):
+    with pytest.raises(ImageError, match='put it in a list'):
+        to_batch(photo, SPEC)
+    with pytest.raises(ImageError, match='at least one image'):
+        to_batch([], SPEC)
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (lambda x: x[:, :, :40], r'expected images \(B, 3, 42, 56\), found \(2, 3, 40, 56\)'),
+        (lambda x: x[0], r'found \(3, 42, 56\)'),
+        (lambda x: x[:0], r'found \(0, 3, 42, 56\)'),
+        (lambda x: x.double(), 'type float32, found torch.float64'),
+        (lambda x: x.where(x < x.max(), torch.nan), 'found NaN or infinity'),
+        (lambda x: x.where(x < x.max(), torch.inf), 'found NaN or infinity'),
+    ],
+)
+def test_tensors_that_no_image_gives_are_refused(photo, change, reason):
+    batch = to_batch([photo, photo[::-1]], SPEC)
+    check_tensor(batch, SPEC)
+    with pytest.raises(ImageError, match=reason):
+        check_tensor(change(batch), SPEC)

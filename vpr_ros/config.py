@@ -49,6 +49,11 @@ class ModelConfig:
     name: str = option('sage_nano', 'model name, see `vpr models`')
     weights: str = option('', 'checkpoint file; empty: the weights bundled with the model')
     device: str = option('auto', 'where the model runs', choices=('auto', 'cpu', 'cuda'))
+    precision: str = option(
+        'auto',
+        'of the arithmetic; auto: the fastest that keeps descriptors within cosine 0.999',
+        choices=('auto', 'fp32', 'bf16', 'fp16'),
+    )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 
 from vpr_ros.errors import ImageError
 from vpr_ros.imagefile import MAX_MEGAPIXELS
-from vpr_ros.records import ImageInput
+from vpr_ros.records import ImageInput, Vector
 
 
 def check_image(rgb: np.ndarray) -> None:
@@ -135,6 +136,12 @@ def normalise(images: torch.Tensor, spec: ImageInput) -> torch.Tensor:
             images, spec.size, mode=spec.interpolation, align_corners=False,
             antialias=spec.antialias,
         )  # fmt: skip
-    mean = images.new_tensor(spec.mean).view(1, 3, 1, 1)
-    std = images.new_tensor(spec.std).view(1, 3, 1, 1)
+    mean, std = (_constant(values, images.device) for values in (spec.mean, spec.std))
     return (images - mean) / std
+
+
+@cache
+def _constant(values: Vector, device: torch.device) -> torch.Tensor:
+    """Kept on the device: a copy from pageable memory would make a GPU wait at every image."""
+    with torch.inference_mode(False):  # training uses it, too
+        return torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)

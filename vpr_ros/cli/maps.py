@@ -53,7 +53,7 @@ def chosen_model(arguments: argparse.Namespace):
     from vpr_ros.models import build_model
 
     config = read_settings(arguments, 'model', ModelConfig())
-    return build_model(config.name, config.device, config.weights)
+    return build_model(config.name, config.device, config.weights, config.precision)
 
 
 def run_build(arguments: argparse.Namespace) -> None:

@@ -75,11 +75,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _student(config: TrainConfig):
     """The model to train: from a checkpoint, from the bundled weights, or from nothing."""
-    from vpr_ros.models import build_model
-    from vpr_ros.models.registry import untrained_model
+    from vpr_ros.models.registry import load_model, untrained_model
 
     if not config.scratch:
-        model = build_model(config.model, 'cpu', config.weights)
+        model = load_model(config.model, config.weights)
         if model.fingerprint is None:
             raise ConfigError(f'{config.model} has no bundled weights: set weights or scratch')
         return model

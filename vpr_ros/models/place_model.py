@@ -26,6 +26,17 @@ class PlaceModel:
     """
 
     def __init__(self, name: str, network: PlaceNetwork, image_input: ImageInput) -> None:
+        """Combine them.
+
+        Raises:
+            ConfigError: the patches of the network do not fill the input.
+        """
+        (height, width), patch = image_input.size, network.backbone.config.patch
+        if height % patch or width % patch:
+            raise ConfigError(
+                f'{name} cannot take images of {height}x{width}: '
+                f'expected height and width in multiples of {patch} pixels'
+            )
         self.name = name
         self.network = network.eval()
         self.input = image_input
@@ -57,6 +68,15 @@ class PlaceModel:
         resolve_precision(precision, resolve_device(device))
         if self.fingerprint is not None:
             self._started()
+
+    def release(self) -> None:
+        """Give back the memory of the reference weights, where a prepared copy runs on the CPU.
+
+        They are needed only to place the model anew, to train, convert or export it.
+        """
+        runtime = self._started()
+        if runtime and runtime.placement.device.type == 'cpu':
+            self.network.to('meta')
 
     @property
     def placement(self) -> Placement:

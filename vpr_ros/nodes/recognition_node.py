@@ -46,8 +46,11 @@ class PlaceRecognition(ReportingLifecycleNode):
         config = self.parameters.read()
         require_frames(config)
         self.get_logger().info(f'settings: {_one_line(to_dict(config))}')
-        model = build_model(config.model.name, config.model.device, config.model.weights)
+        wanted = config.model
+        model = build_model(wanted.name, wanted.device, wanted.weights, wanted.precision)
         warm_up(model)
+        model.release()
+        self.get_logger().info(f'model {model.id} on {model.placement}')
         place_map = stack.enter_context(live_map(config, model))
         session_id = self._begin_session(config, place_map)
         recognizer = Recognizer(model, place_map, config, session_id, config.camera)

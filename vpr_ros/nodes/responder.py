@@ -119,7 +119,7 @@ class Responder:
             'map revision': str(place_map.info.revision),
             'places': str(len(place_map)),
             'model': model.id,
-            'device': str(model.device),
+            'device': str(model.placement),
             'loop closures': str(self._closures),
             **self.statistics.values(),
         }
