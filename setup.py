@@ -28,6 +28,7 @@ setup(
         'matplotlib',
         'numpy',
         'opencv-python-headless',
+        'openvino',
         'pillow',
         'pyyaml',
         'rich',
@@ -36,7 +37,7 @@ setup(
         'scipy',
         'torch',
     ],
-    extras_require={'test': ['pytest']},
+    extras_require={'export': ['onnx', 'onnxruntime', 'onnxscript'], 'test': ['pytest']},
     zip_safe=False,
     entry_points={
         'console_scripts': [

@@ -19,21 +19,23 @@ from rich.console import Console
 from rich.table import Table
 
 POLICIES = ('ACTIVE', 'default', 'PASSIVE')
+CASES = [(engine, policy) for engine in ('torch', 'openvino') for policy in POLICIES]
 
 
-def describe(repeat: int) -> None:
+def describe(repeat: int, engine: str) -> None:
     """Print the median milliseconds of one image; runs in a process of its own."""
     import numpy as np
 
-    from vpr_ros.image import to_tensor
-    from vpr_ros.models.registry import untrained_model
+    from vpr_ros.models import build_model, compiled
 
-    model = untrained_model('sage_nano')
+    if engine == 'torch':
+        compiled.can_compile = lambda: False
+    model = build_model('sage_nano', 'cpu')
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     taken = []
     for _ in range(3 + repeat):
         start = time.perf_counter()
-        model.network(to_tensor(image, model.input)).detach().numpy()
+        model.describe([image])
         taken.append(1e3 * (time.perf_counter() - start))
     sys.stdout.write(f'{statistics.median(taken[3:])}\n')
 
@@ -47,11 +49,11 @@ def neighbour() -> None:
         matrix = torch.tanh(matrix @ matrix)
 
 
-def run(policy: str, repeat: int) -> float:
+def run(engine: str, policy: str, repeat: int) -> float:
     environment = {k: v for k, v in os.environ.items() if k != 'OMP_WAIT_POLICY'}
     if policy != 'default':
         environment['OMP_WAIT_POLICY'] = policy
-    command = [sys.executable, __file__, '--describe', '--repeat', str(repeat)]
+    command = [sys.executable, __file__, '--describe', engine, '--repeat', str(repeat)]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return float(done.stdout)
 
@@ -59,25 +61,25 @@ def run(policy: str, repeat: int) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--repeat', type=int, default=20)
-    parser.add_argument('--describe', action='store_true', help=argparse.SUPPRESS)
+    parser.add_argument('--describe', metavar='ENGINE', help=argparse.SUPPRESS)
     parser.add_argument('--neighbour', action='store_true', help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.describe:
-        describe(arguments.repeat)
+        describe(arguments.repeat, arguments.describe)
         return 0
     if arguments.neighbour:
         neighbour()
-    alone = {policy: run(policy, arguments.repeat) for policy in POLICIES}
+    alone = {case: run(*case, arguments.repeat) for case in CASES}
     process = subprocess.Popen([sys.executable, __file__, '--neighbour'])
     try:
-        beside = {policy: run(policy, arguments.repeat) for policy in POLICIES}
+        beside = {case: run(*case, arguments.repeat) for case in CASES}
     finally:
         process.kill()
         process.wait()
-    table = Table('OMP_WAIT_POLICY', 'alone, ms', 'beside a busy process, ms', 'ratio')
-    for policy in POLICIES:
-        ratio = beside[policy] / alone[policy]
-        table.add_row(policy, f'{alone[policy]:.1f}', f'{beside[policy]:.1f}', f'{ratio:.1f}')
+    table = Table('engine', 'OMP_WAIT_POLICY', 'alone, ms', 'beside a busy process, ms', 'ratio')
+    for case in CASES:
+        ratio = beside[case] / alone[case]
+        table.add_row(*case, f'{alone[case]:.1f}', f'{beside[case]:.1f}', f'{ratio:.1f}')
     Console().print(table)
     return 0
 

@@ -1,6 +1,7 @@
 """Recall and precision of a model on the shared evaluation sets.
 
-    python benchmarks/shared_sets.py [--model NAME] [--weights FILE] [--precision P] [--json OUT] [SET ...]
+    python benchmarks/shared_sets.py [--model NAME] [--weights FILE] [--precision P]
+                                     [--json OUT] [SET ...]
 
 One line a set, nearest neighbour by descriptor alone, no verification and no temporal filter:
 R@1 over the queries that have a match, average precision (single best match), recall at full

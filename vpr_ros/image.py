@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from vpr_ros.errors import ImageError
-from vpr_ros.imagefile import MAX_MEGAPIXELS
-from vpr_ros.records import ImageInput, Vector
+from vpr_ros.records import MAX_MEGAPIXELS, ImageInput, Vector
 
 
 def check_image(rgb: np.ndarray) -> None:

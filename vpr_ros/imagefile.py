@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vpr_ros.errors import ImageError
+from vpr_ros.records import MAX_MEGAPIXELS
 
-MAX_MEGAPIXELS = 80  # read from the header: nothing larger is ever decoded
 FORMATS = ('JPEG', 'PNG', 'TIFF', 'PPM', 'BMP', 'WEBP', 'GIF', 'JPEG2000')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.pgm', '.ppm', '.bmp', '.webp', '.gif')
 SIXTEEN_BIT = ('I;16', 'I;16B', 'I;16L', 'I;16N')

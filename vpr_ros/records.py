@@ -16,6 +16,8 @@ from scipy.spatial.transform import Rotation
 if TYPE_CHECKING:
     import torch
 
+MAX_MEGAPIXELS = 80  # nothing larger is read from a file or described
+
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 

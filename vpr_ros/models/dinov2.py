@@ -170,14 +170,14 @@ class VisionTransformer(nn.Module):
         Raises:
             ValueError: H or W is not a multiple of the patch.
         """
-        height, width = images.shape[-2:]
+        height, width = (int(side) for side in images.shape[-2:])  # constants when traced
         patch = self.config.patch
         if height % patch or width % patch:
             raise ValueError(
                 f'expected height and width in multiples of {patch} pixels, found {height}x{width}'
             )
         patches = self.patch_embed(images)
-        grid = (patches.shape[-2], patches.shape[-1])
+        grid = (height // patch, width // patch)
         tokens = patches.flatten(2).transpose(1, 2)
         tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
         positions = self.fixed_positions.get(grid)

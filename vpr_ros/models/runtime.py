@@ -1,8 +1,9 @@
 """The one inference path: a network prepared for a device, in a precision that was checked.
 
 The best that the machine offers is chosen from what it reports, never from timings, so that the
-same machine gives the same bytes. On a CPU: bf16 where the processor has it, packed weights. On a
-GPU: bf16 (fp16 before Ampere), fused attention, and one CUDA graph for each small input shape.
+same machine gives the same bytes. On a CPU: OpenVINO where it is installed, else torch with packed
+weights; bf16 where the processor has it. On a GPU: bf16 (fp16 before Ampere), fused attention, and
+one CUDA graph for each small input shape.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import torch
 
 from vpr_ros.errors import ConfigError, DeviceError
 from vpr_ros.image import to_tensor
-from vpr_ros.models import packed, processor
+from vpr_ros.models import compiled, packed, processor
+from vpr_ros.models.compiled import CompiledCall
 from vpr_ros.models.cuda_graph import GraphedCall
 from vpr_ros.models.network import PlaceNetwork
 from vpr_ros.records import Features, ImageInput
@@ -35,12 +37,14 @@ class Placement:
     device: torch.device
     precision: str
     reason: str = ''
+    engine: str = 'torch'  # or openvino
 
     def __str__(self) -> str:
         where = 'cpu'
         if self.device.type == 'cuda':
             where = torch.cuda.get_device_name(self.device)
-        return f'{where}, {self.precision}' + (f' ({self.reason})' if self.reason else '')
+        reason = f' ({self.reason})' if self.reason else ''
+        return f'{where}, {self.precision}, {self.engine}{reason}'
 
 
 def resolve_device(device: str) -> torch.device:
@@ -70,8 +74,9 @@ def resolve_precision(precision: str, device: torch.device) -> Placement:
         raise ConfigError(f'precision {precision!r}: expected one of {expected}')
     if device.type == 'cuda':
         return _on_gpu(precision, device)
+    can_bf16 = compiled.can_compile() or packed.can_pack(torch.bfloat16)
     found = {
-        'bf16': packed.can_pack(torch.bfloat16) and processor.first_of(processor.BF16),
+        'bf16': can_bf16 and processor.first_of(processor.BF16),
         'fp16': packed.can_pack(torch.float16) and processor.first_of(processor.FP16),
     }
     if precision == 'auto':
@@ -121,7 +126,7 @@ class Runtime:
             DeviceError: the device asked for by name has not enough memory.
         """
         self._network, self._spec, self._may_fall_back = network, spec, device == 'auto'
-        self.placement = resolve_precision(precision, resolve_device(device))
+        self.placement = with_engine(resolve_precision(precision, resolve_device(device)))
         try:
             self._start(asked=precision)
         except torch.OutOfMemoryError:
@@ -141,7 +146,7 @@ class Runtime:
             return self(images.cpu())
 
     def _start(self, asked: str) -> None:
-        self._run = _prepared(self._network, self._spec, self.placement)
+        self._prepare()
         probe = to_tensor(probe_image(self._spec.size), self._spec)
         found = self(probe).descriptor.cpu()
         if self.placement.precision == 'fp32':
@@ -160,20 +165,28 @@ class Runtime:
         self.placement = replace(self.placement, precision='fp32', reason=reason)
         self._start(asked='fp32')
 
+    def _prepare(self) -> None:
+        network = prepared(self._network, self._spec, self.placement)
+        try:
+            self._run = as_called(network, self._spec, self.placement)
+        except compiled.CompileError as error:
+            self.placement = replace(self.placement, engine='torch', reason=str(error))
+            self._prepare()
+
     def _fall_back(self) -> None:
         if self.placement.device.type == 'cpu' or not self._may_fall_back:
             raise DeviceError(
                 f'{self.placement.device} has not enough free memory for this model: free some, '
                 'take a smaller model, or use device cpu or auto'
             ) from None
-        cpu = resolve_precision('auto', torch.device('cpu'))
+        cpu = with_engine(resolve_precision('auto', torch.device('cpu')))
         self.placement = replace(cpu, reason=f'the GPU ran out of memory; {cpu.reason}')
-        self._run = _prepared(self._network, self._spec, self.placement)
+        self._prepare()
         torch.cuda.empty_cache()
 
 
-def _prepared(network: PlaceNetwork, spec: ImageInput, placement: Placement) -> Call:
-    """The function that is called for each batch."""
+def prepared(network: PlaceNetwork, spec: ImageInput, placement: Placement) -> PlaceNetwork:
+    """A copy of a network on its device, with the kernels and types of its precision."""
     network = copy.deepcopy(network).requires_grad_(False).to(placement.device)
     patch = network.backbone.config.patch
     network.backbone.fix_positions((spec.size[0] // patch, spec.size[1] // patch))
@@ -181,12 +194,26 @@ def _prepared(network: PlaceNetwork, spec: ImageInput, placement: Placement) -> 
     dtype = PRECISIONS[placement.precision]
     if placement.device.type == 'cuda':
         packed.cast_weights(network, dtype)
-        return GraphedCall(network)
-    if packed.can_pack(dtype):
+    elif placement.engine == 'torch' and packed.can_pack(dtype):
         packed.choose_attention(network, dtype)
         packed.pack(network, dtype)
         packed.cast_inputs(network)
-    return network.features
+    return network
+
+
+def with_engine(placement: Placement) -> Placement:
+    """OpenVINO for what it is installed for and computes in."""
+    usable = placement.device.type == 'cpu' and placement.precision in compiled.HINTS
+    if usable and compiled.can_compile():
+        return replace(placement, engine='openvino')
+    return placement
+
+
+def as_called(network: PlaceNetwork, spec: ImageInput, placement: Placement) -> Call:
+    """What is called for each batch: of a prepared network, or of a part of one."""
+    if placement.engine == 'openvino':
+        return CompiledCall(network, spec, placement.precision)
+    return GraphedCall(network) if placement.device.type == 'cuda' else network.features
 
 
 def probe_image(size: tuple[int, int]) -> np.ndarray:
