@@ -12,6 +12,14 @@ from vpr_ros.threads import share_the_processor
 share_the_processor()  # before any test loads torch
 
 
+@pytest.fixture(scope='session', autouse=True)
+def no_fetched_weights(tmp_path_factory):
+    """A developer's own cache of weights changes no test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
 @pytest.fixture(scope='session')
 def tiny_weights(tmp_path_factory) -> Path:
     """Checkpoint of `sage_test` with random weights: tells identical images from others."""
