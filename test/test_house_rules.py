@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports from lower rungs and from its own room.
 LADDER = (
     ('errors', 'records', 'threads'),
-    ('config', 'image', 'imagefile'),
+    ('config', 'download', 'image', 'imagefile'),
     ('bags', 'maps', 'models', 'synthetic'),
     ('recognition',),
     ('evaluation',),

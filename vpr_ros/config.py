@@ -47,7 +47,7 @@ class ModelConfig:
     """Which model describes images, and where it runs."""
 
     name: str = option('sage_nano', 'model name, see `vpr models`')
-    weights: str = option('', 'checkpoint file; empty: the weights bundled with the model')
+    weights: str = option('', 'checkpoint file; empty: the bundled or fetched weights')
     device: str = option('auto', 'where the model runs', choices=('auto', 'cpu', 'cuda'))
     precision: str = option(
         'auto',
@@ -185,7 +185,8 @@ class TrainConfig:
     """One training run."""
 
     model: str = option('sage_nano', 'model name, see `vpr models`')
-    weights: str = option('', 'checkpoint to start from; empty: the bundled one')
+    weights: str = option('', 'checkpoint to start from; empty: the bundled or fetched one')
+    backbone: str = option('', 'published backbone (DINOv2, ViT-Ti) to start a new head on')
     scratch: bool = option(False, 'start from random weights')
     teacher: str = option('', 'ViT-Ti/16 weights to learn from (timm names, safetensors)')
     device: str = option('auto', 'where to train', choices=('auto', 'cpu', 'cuda'))

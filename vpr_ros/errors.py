@@ -25,6 +25,14 @@ class CheckpointError(VprError):
     """Weights are missing, damaged, or belong to another model."""
 
 
+class DownloadError(VprError):
+    """A file cannot be fetched, or is not the one that was asked for."""
+
+
+class ExportError(VprError):
+    """A model cannot be written for another engine, or would not compute the same there."""
+
+
 class MapError(VprError):
     """A map is missing, damaged, or belongs to another model."""
 

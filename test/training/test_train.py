@@ -192,3 +192,9 @@ def test_settings_that_cannot_work_are_refused_before_the_first_step(data, setti
     with pytest.raises(ConfigError, match=words):
         train(fresh(), data, TrainConfig(model='sage_test', **settings), report=steps.append)
     assert steps == []
+
+
+@pytest.mark.parametrize('name', ['fol_test', 'folpp_test'])
+def test_a_network_without_a_recipe_is_refused(data, name):
+    with pytest.raises(ConfigError, match=f'{name} cannot be trained here'):
+        train(untrained_model(name), data, TrainConfig(model=name))

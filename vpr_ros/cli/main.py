@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from vpr_ros import __version__
-from vpr_ros.cli import demo, evaluate, live, maps, models, train
+from vpr_ros.cli import benchmark, demo, evaluate, export, live, maps, models, train, weights
 from vpr_ros.errors import ConfigError, VprError
 from vpr_ros.threads import share_the_processor
 
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--version', action='version', version=f'vpr_ros {__version__}')
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
-    for room in (demo, maps, evaluate, live, train, models):
+    for room in (demo, maps, evaluate, live, train, models, weights, benchmark, export):
         room.add_commands(commands)
     return parser
 
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         parsed.run(parsed)
-    except KeyboardInterrupt:
-        return _fail('interrupted; nothing half-written is left behind', INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or 'interrupted; nothing half-written is left behind', INTERRUPTED)
     except ConfigError as error:
         return _fail(str(error), WRONG_USE)
     except VprError as error:

@@ -74,13 +74,22 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _student(config: TrainConfig):
-    """The model to train: from a checkpoint, from the bundled weights, or from nothing."""
+    """The model to train: from a checkpoint, a backbone, weights at hand, or from nothing."""
+    from vpr_ros.models.checkpoint import load_backbone
     from vpr_ros.models.registry import load_model, untrained_model
 
+    if config.backbone:
+        if config.weights or config.scratch:
+            raise ConfigError('give one of backbone, weights and scratch: each is a start')
+        model = untrained_model(config.model, config.seed)
+        load_backbone(model, config.backbone)
+        return model
     if not config.scratch:
         model = load_model(config.model, config.weights)
         if model.fingerprint is None:
-            raise ConfigError(f'{config.model} has no bundled weights: set weights or scratch')
+            raise ConfigError(
+                f'no weights of {config.model} here: set weights, backbone or scratch'
+            )
         return model
     return untrained_model(config.model, config.seed)
 
@@ -108,9 +117,11 @@ def _read(spec: str, arguments: argparse.Namespace):
 
 def _provenance(config: TrainConfig, data, losses: dict[str, float], threshold) -> dict[str, Any]:
     """What the weights were made from, without anything of this machine's folders."""
-    teacher = Path(config.teacher).name if config.teacher else ''
+    files: dict[str, Any] = {
+        key: Path(getattr(config, key)).name for key in ('backbone', 'teacher', 'weights')
+    }
     return {
-        'config': to_dict(replace(config, teacher=teacher, weights=Path(config.weights).name)),
+        'config': to_dict(replace(config, **files)),
         'data': list(data.names),
         'images': len(data),
         'places': data.place_count,

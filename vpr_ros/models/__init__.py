@@ -1,6 +1,12 @@
 """Place recognition models: torch and nothing else."""
 
-from vpr_ros.models.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
+from vpr_ros.models.checkpoint import (
+    Header,
+    load_backbone,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+)
 from vpr_ros.models.place_model import PlaceModel
 from vpr_ros.models.registry import MODELS, build_model
 
@@ -9,6 +15,7 @@ __all__ = [
     'Header',
     'PlaceModel',
     'build_model',
+    'load_backbone',
     'load_checkpoint',
     'read_header',
     'save_checkpoint',

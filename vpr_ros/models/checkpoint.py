@@ -1,7 +1,8 @@
-"""Our own checkpoint format: safetensors, with a JSON header that says what the weights are.
+"""Weights into models and out of them.
 
-The header travels in the safetensors metadata under the key `vpr_ros`. Nothing in such a file is
-executed when it is read.
+Our own format is safetensors, with a JSON header that says what the weights are; it travels in the
+safetensors metadata under the key `vpr_ros`. The files that the authors of SAGE, FoL and DINOv2
+released are read, too. Nothing in a file is executed when it is read.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from vpr_ros.errors import CheckpointError
+from vpr_ros.models.folpp import Folpp
+from vpr_ros.models.layouts import FLOATS
 from vpr_ros.models.place_model import PlaceModel, fingerprint
+from vpr_ros.models.released import BRANCH, open_safetensors, read_released, read_safetensors
+from vpr_ros.models.unpickling import is_torch_file
 from vpr_ros.records import ImageInput
 
 FORMAT = 1
@@ -53,6 +58,9 @@ def save_checkpoint(
 
     Returns:
         The header written.
+
+    Raises:
+        CheckpointError: the file cannot be written.
     """
     path = Path(path)
     weights = {k: _stored(v, half) for k, v in model.network.state_dict().items()}
@@ -63,11 +71,25 @@ def save_checkpoint(
         similarity_threshold=model.similarity_threshold,
         provenance=provenance or {},
     )
-    part = path.with_name(path.name + '.part')
-    save_file(weights, part, metadata={HEADER_KEY: json.dumps(asdict(header), sort_keys=True)})
-    part.chmod(0o644)  # safetensors keeps its files to their owner
-    os.replace(part, path)
+    write_whole(path, weights, {HEADER_KEY: json.dumps(asdict(header), sort_keys=True)})
     return header
+
+
+def write_whole(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    part = path.with_name(path.name + '.part')
+    try:
+        save_file(weights, part, metadata=metadata)
+        part.chmod(0o644)  # safetensors keeps its files to their owner
+        os.replace(part, path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f'cannot write {path}: {error}') from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_header(path: Path | str) -> Header:
@@ -76,32 +98,66 @@ def read_header(path: Path | str) -> Header:
     Raises:
         CheckpointError: no such file, not safetensors, or not one of ours.
     """
-    with _opened(path) as file:
+    if not is_own(path):
+        raise CheckpointError(
+            f'{path} has no vpr_ros header: expected a checkpoint written by `vpr train`; '
+            'see `vpr weights info`'
+        )
+    with open_safetensors(path) as file:
         return _header(path, file.metadata() or {})
+
+
+def is_own(path: Path | str) -> bool:
+    """Whether a file is a checkpoint of ours.
+
+    Raises:
+        CheckpointError: no such file, or neither safetensors nor a torch checkpoint.
+    """
+    if Path(path).is_file() and is_torch_file(path):
+        return False
+    with open_safetensors(path) as file:
+        return HEADER_KEY in (file.metadata() or {})
 
 
 def load_checkpoint(model: PlaceModel, path: Path | str) -> Header:
     """Load weights into a model, strictly, and give it their identity.
 
+    Besides our own files, those that the authors of SAGE and FoL released; these come without a
+    similarity threshold. FoL++ takes the weights of FoL and then has no reliability branch.
+
     Raises:
-        CheckpointError: the file is missing, damaged, or made for another model or another
-            preprocessing, or a tensor is missing, unexpected, of another shape or not finite.
+        CheckpointError: the file is missing, damaged, would run code, or is made for another model
+            or another preprocessing, or a tensor is missing, unexpected, of another shape or not
+            finite.
     """
-    with _opened(path) as file:
-        header = _header(path, file.metadata() or {})
-        if header.model != model.name:
-            raise CheckpointError(
-                f'{path} holds weights of {header.model}, expected {model.name}: '
-                f'set model.name to {header.model} or give other weights'
-            )
-        weights = {key: file.get_tensor(key) for key in sorted(file.keys())}
-    if fingerprint(header.model, header.input, weights) != header.fingerprint:
-        raise CheckpointError(f'{path} is damaged: its weights do not match its fingerprint')
+    header, weights = (_own if is_own(path) else _released)(model, path)
+    if isinstance(model.network, Folpp) and not any(key.startswith(BRANCH) for key in weights):
+        model.network.rely_on_attention()
     load_strictly(model.network, weights, path)
     model.input = header.input
     model.similarity_threshold = header.similarity_threshold
     model.fingerprint = header.fingerprint
     return header
+
+
+def load_backbone(model: PlaceModel, path: Path | str) -> None:
+    """Load a published backbone (DINOv2, timm's ViT) under a head that is yet to be trained.
+
+    The model keeps its head, and still refuses to describe.
+
+    Raises:
+        CheckpointError: as for `load_checkpoint`; also weights of a whole model.
+    """
+    if is_own(path):
+        raise CheckpointError(
+            f'{path} holds the whole model {read_header(path).model}, expected a backbone alone: '
+            'give it with the setting weights'
+        )
+    backbone = model.network.backbone
+    expected = backbone.state_dict()
+    weights = read_released(path).for_backbone(model.name, backbone.config.dim, expected)
+    load_strictly(backbone, weights, path)
+    model.fingerprint, model.similarity_threshold = None, None
 
 
 def load_strictly(
@@ -117,6 +173,10 @@ def load_strictly(
         found, wanted = tuple(weights[key].shape), tuple(expected[key].shape)
         if found != wanted:
             raise CheckpointError(f'{path}: tensor {key} has shape {found}, expected {wanted}')
+        if weights[key].dtype not in FLOATS:
+            raise CheckpointError(
+                f'{path}: tensor {key} has type {weights[key].dtype}, not floats'
+            )
         if not torch.isfinite(weights[key]).all():
             raise CheckpointError(f'{path}: tensor {key} has values that are not finite')
     network.load_state_dict(dict(weights), strict=True)
@@ -127,13 +187,25 @@ def _stored(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     return tensor.half() if half and tensor.is_floating_point() else tensor
 
 
-def _opened(path: Path | str) -> Any:
-    if not Path(path).is_file():
-        raise CheckpointError(f'no weights at {path}: expected a .safetensors file')
-    try:
-        return safe_open(str(path), framework='pt')
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f'{path} is not a safetensors file: {error}') from None
+def _own(model: PlaceModel, path: Path | str) -> tuple[Header, dict[str, torch.Tensor]]:
+    header = read_header(path)
+    if header.model != model.name:
+        raise CheckpointError(
+            f'{path} holds weights of {header.model}, expected {model.name}: '
+            f'set model.name to {header.model} or give other weights'
+        )
+    weights = read_safetensors(path)
+    if fingerprint(header.model, header.input, weights) != header.fingerprint:
+        raise CheckpointError(f'{path} is damaged: its weights do not match its fingerprint')
+    return header, weights
+
+
+def _released(model: PlaceModel, path: Path | str) -> tuple[Header, dict[str, torch.Tensor]]:
+    released = read_released(path)
+    weights = released.for_model(model.name, model.network.state_dict())
+    identity = fingerprint(model.name, model.input, weights)
+    provenance = {'layout': released.layout.name, 'file': Path(path).name}
+    return Header(model.name, model.input, identity, None, provenance), weights
 
 
 def _header(path: Path | str, metadata: Mapping[str, str]) -> Header:
@@ -147,7 +219,7 @@ def _header(path: Path | str, metadata: Mapping[str, str]) -> Header:
             k: tuple(v) if isinstance(v, list) else v for k, v in data['input'].items()
         }
         return Header(**{**data, 'input': ImageInput(**image_input)})
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise CheckpointError(
-            f'{path} has no vpr_ros header: expected a checkpoint written by `vpr train`'
+            f'{path} has a damaged vpr_ros header: expected a checkpoint written by `vpr train`'
         ) from None

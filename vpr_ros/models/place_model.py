@@ -13,6 +13,7 @@ import torch
 from vpr_ros.errors import CheckpointError, ConfigError
 from vpr_ros.image import check_tensor, to_batch
 from vpr_ros.models.network import PlaceNetwork
+from vpr_ros.models.published import PUBLISHED
 from vpr_ros.models.runtime import Placement, Runtime, resolve_device, resolve_precision
 from vpr_ros.records import Features, ImageInput
 
@@ -109,8 +110,10 @@ class PlaceModel:
             CheckpointError: no weights were loaded.
         """
         if self.fingerprint is None:
+            fetch = f'`vpr weights fetch {self.name}`, or ' if self.name in PUBLISHED else ''
             raise CheckpointError(
-                f'{self.name} has no weights yet: give a checkpoint with the setting model.weights'
+                f'{self.name} has no weights yet: {fetch}give a checkpoint with the setting '
+                'model.weights'
             )
         return self.fingerprint
 
