@@ -47,6 +47,16 @@ def test_trained_parameters_are_the_published_ones(config, trained):
     assert count + UNUSED_BRANCH[config.dim] == trained
 
 
+@pytest.mark.parametrize(('config', 'keys'), [(VIT_BASE, 215), (VIT_LARGE, 383)])
+def test_keys_are_the_published_ones(config, keys):
+    with torch.device('meta'):
+        names = Sage(config, SageConfig()).state_dict()
+    assert len(names) + 1 + 4 == keys  # the mask token and the branch that is never called
+    heads = ('cluster_features.3', 'score.0', 'gpn.projection.3', 'soft_weighting.predictor.2')
+    assert {f'aggregator.{head}.weight' for head in heads} <= set(names)
+    assert tuple(names['gpn_norms.3.projection.0.weight'].shape) == (16, config.dim)
+
+
 def test_unit_norm_and_equal_shares(network):
     descriptor = network(torch.randn(3, 3, 70, 98))
     torch.testing.assert_close(descriptor.norm(dim=1), torch.ones(3))

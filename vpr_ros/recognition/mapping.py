@@ -46,8 +46,10 @@ def build_map(
     Raises:
         BagError: the recording or a topic of it cannot be read.
         CheckpointError: the model has no weights.
+        ConfigError: the model's descriptors depend on the batch.
         MapError: the file exists, cannot be written, or no place was found.
     """
+    model.require_single_image()
     options = options or DriveOptions()
     path = Path(path)
     if path.exists() and not overwrite:

@@ -38,8 +38,10 @@ class Recognizer:
         """Bind a model, a map made with it and the settings.
 
         Raises:
-            ConfigError: neither the settings nor the weights give a similarity threshold.
+            ConfigError: neither the settings nor the weights give a similarity threshold, or the
+                model's descriptors depend on the batch.
         """
+        model.require_single_image()
         self.model = model
         self.place_map = place_map
         self.config = config or RecognizerConfig()
