@@ -63,6 +63,25 @@ def test_map_build_info_and_evaluate(small_bag, settings, tmp_path, capsys):
     assert figures['protocol']['name'] == 'indoor, changed'
 
 
+def test_compressed_maps_are_built_made_and_explained(small_bag, settings, tmp_path, capsys):
+    whole, shorter = tmp_path / 'whole.vprmap', tmp_path / 'shorter.vprmap'
+    assert main(['map', 'build', str(small_bag), '-o', str(whole), *settings]) == 0
+    assert main(['map', 'compress', str(whole), '-o', str(shorter), '--dim', '16']) == 0
+    assert 'of the places keep their nearest other place' in capsys.readouterr().out
+    built = [str(small_bag), '-o', str(tmp_path / 'built.vprmap'), '--dim', '16', *settings]
+    assert main(['map', 'build', *built]) == 0
+    for name in ('shorter', 'built'):
+        capsys.readouterr()
+        assert main(['map', 'info', str(tmp_path / f'{name}.vprmap')]) == 0
+        out = capsys.readouterr().out
+        assert '16 x fp16' in out
+        assert 'from 40: ' in out
+    arguments = ['evaluate', str(small_bag), '--map', str(shorter), *settings]
+    assert main([*arguments, '--rule', 'indoor', '--positive-m', '1']) == 0
+    assert '44 of 45 revisits' in capsys.readouterr().out
+    assert main(['map', 'compress', str(whole), '-o', str(shorter), '--dim', '9']) == 1
+
+
 @pytest.mark.parametrize(
     ('arguments', 'code', 'words'),
     [

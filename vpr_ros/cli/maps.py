@@ -20,8 +20,15 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     build.add_argument('bag', help='rosbag2 folder, .mcap, .db3 or ROS 1 .bag')
     build.add_argument('-o', '--output', required=True, help='the .vprmap file to write')
     build.add_argument('--overwrite', action='store_true', help='replace an existing map')
+    build.add_argument('--dim', type=int, default=0, help='length to compress descriptors to')
     add_drive_options(build)
     build.set_defaults(run=run_build)
+    shorter = kinds.add_parser('compress', help='write a map with shorter descriptors')
+    shorter.add_argument('map', help='the .vprmap file')
+    shorter.add_argument('-o', '--output', required=True, help='the .vprmap file to write')
+    shorter.add_argument('--dim', type=int, required=True, help='length of the descriptors')
+    shorter.add_argument('--overwrite', action='store_true', help='replace an existing map')
+    shorter.set_defaults(run=run_compress)
     info = kinds.add_parser('info', help='show what is in a map')
     info.add_argument('map', help='the .vprmap file')
     info.set_defaults(run=run_info)
@@ -63,13 +70,37 @@ def run_build(arguments: argparse.Namespace) -> None:
     path = Path(arguments.output)
     with progress('reading images') as report:
         summary = build_map(
-            arguments.bag, model, path, options, report, overwrite=arguments.overwrite
+            arguments.bag, model, path, options, report, arguments.overwrite, arguments.dim
         )
     show_losses(summary.losses)
     console.print(
         f'{path}: {summary.places} places from {summary.images} images, '
         f'{summary.posed} with a pose, {path.stat().st_size / 1e6:.1f} MB, {model.id}'
     )
+
+
+def run_compress(arguments: argparse.Namespace) -> None:
+    from vpr_ros.maps.compress import compress
+
+    with progress('copying places') as report:
+        figures = compress(
+            arguments.map, arguments.output, arguments.dim, arguments.overwrite, report
+        )
+    before, after = (Path(path).stat().st_size / 1e6 for path in (arguments.map, arguments.output))
+    console.print(f'{arguments.output}: {after:.1f} MB, before {before:.1f} MB; {_told(figures)}')
+
+
+def _told(figures: dict[str, float]) -> str:
+    """What a compression does to a map's own search, in words."""
+    words = {
+        'kept': 'of the squared length kept',
+        'top1': 'of the places keep their nearest other place',
+        'top10': 'of the ten nearest are still among them',
+    }
+    told = [f'{figures[key]:.1%} {text}' for key, text in words.items() if key in figures]
+    if 'similarity_change' in figures:
+        told.append(f'similarity of the nearest moves by {figures["similarity_change"]:.4f}')
+    return ', '.join(told)
 
 
 def run_info(arguments: argparse.Namespace) -> None:
@@ -85,6 +116,7 @@ def run_info(arguments: argparse.Namespace) -> None:
             'revision': info.revision,
             'model': f'{info.model}:{info.fingerprint[:16]}',
             'descriptor': f'{info.dim} x fp16',
+            **_compression(place_map),
             'frame': info.frame,
             'created': info.created,
             'places': f'{len(places)}, {posed} with a pose',
@@ -96,3 +128,12 @@ def run_info(arguments: argparse.Namespace) -> None:
             count = sum(place.session_id == number for place in places)
             table.add_row(f'session {number}', f'{name}: {count} places, {created}, {source}')
     console.print(table)
+
+
+def _compression(place_map) -> dict[str, str]:
+    if place_map.projection is None:
+        return {}
+    return {
+        'compressed': f'from {place_map.full_dim}: {_told(place_map.agreement)}',
+        'binding': place_map.info.binding[:16],
+    }

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from vpr_ros.errors import MapError
 from vpr_ros.maps import schema
 from vpr_ros.maps.index import ExactIndex, PlaceIndex
+from vpr_ros.maps.projection import Projection
 from vpr_ros.maps.schema import MapInfo
 from vpr_ros.records import Candidate, Place
 
@@ -37,6 +39,7 @@ class PlaceMap:
         self.writable = writable
         self._database = database
         self.info = schema.read_info(database, path)
+        self.projection, self.agreement = schema.read_projection(database, self.info, path)
         self.places: list[Place] = []
         self._index: PlaceIndex = ExactIndex(self.info.dim)
         self._dirty = False
@@ -50,6 +53,8 @@ class PlaceMap:
         fingerprint: str,
         dim: int,
         frame: str = 'map',
+        projection: Projection | None = None,
+        agreement: dict[str, float] | None = None,
     ) -> PlaceMap:
         """Create an empty map.
 
@@ -59,18 +64,27 @@ class PlaceMap:
             fingerprint: that model's fingerprint.
             dim: length of a descriptor.
             frame: frame of the poses.
+            projection: shortens the descriptors that are added and searched for.
+            agreement: figures of what the projection does to the search.
 
         Raises:
             MapError: the file exists already or cannot be written.
         """
         if str(path) != IN_MEMORY and Path(path).exists():
             raise MapError(f'{path} exists already: choose another name or remove it')
-        info = MapInfo(str(uuid.uuid4()), 0, model, fingerprint, dim, frame, schema.FORMAT, _now())
+        binding = fingerprint
+        if projection is not None:
+            dim, binding = projection.dim, projection.binding(fingerprint)
+        info = MapInfo(
+            str(uuid.uuid4()), 0, model, fingerprint, dim, frame, schema.FORMAT, _now(), binding
+        )
         try:
             database = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
             database.execute('PRAGMA journal_mode = WAL')
             database.execute('BEGIN')
             schema.create_tables(database, info)
+            if projection is not None:
+                schema.write_projection(database, projection, agreement or {})
             database.execute('COMMIT')
         except sqlite3.Error as error:
             raise MapError(f'cannot write a map at {path}: {error}') from None
@@ -116,6 +130,11 @@ class PlaceMap:
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def full_dim(self) -> int:
+        """Length of the descriptors that the map takes, which a projection may shorten."""
+        return self.projection.full_dim if self.projection else self.info.dim
+
     def __enter__(self) -> PlaceMap:
         return self
 
@@ -149,11 +168,7 @@ class PlaceMap:
             MapError: another length of descriptor, values that are not finite, or a map that was
                 opened for reading.
         """
-        if descriptor.shape != (self.info.dim,) or not np.isfinite(descriptor).all():
-            raise MapError(
-                f'expected a finite descriptor of shape ({self.info.dim},), '
-                f'found shape {descriptor.shape}'
-            )
+        descriptor = self._shortened(descriptor)
         row = schema.place_row(place, descriptor, thumbnail)
         cursor = self._write(
             'INSERT INTO places (session_id, stamp_ns, camera, x, y, z, qx, qy, qz, qw, '
@@ -164,6 +179,28 @@ class PlaceMap:
         self.places.append(place)
         self._index.add(_as_stored(descriptor)[None])
         return place
+
+    def copy_places(
+        self,
+        source: PlaceMap,
+        descriptors: np.ndarray,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Take over sessions and places of another map, with their ids, into an empty one.
+
+        Args:
+            source: the other map.
+            descriptors: as this map stores them, (N, info.dim), in the order of the places.
+            progress: called with places copied and places in all.
+        """
+        for session in source.sessions():
+            self._write('INSERT INTO sessions VALUES (?, ?, ?, ?)', session)
+        for done, (place, descriptor) in enumerate(zip(source.places, descriptors, strict=True)):
+            row = schema.place_row(place, descriptor, source.thumbnail(place.id))
+            self._write(f'INSERT INTO places VALUES (?{", ?" * len(row)})', (place.id, *row))
+            progress(done + 1, len(source))
+        self.places = list(source.places)
+        self._index.add(_as_stored(descriptors))
 
     def commit(self) -> None:
         """Make everything added so far durable, as one new revision."""
@@ -190,15 +227,18 @@ class PlaceMap:
 
         Returns:
             At most k candidates, most similar first.
+
+        Raises:
+            MapError: another length of descriptor, or values that are not finite.
         """
-        rows, similarities = self._index.search(descriptor, k, before)
+        rows, similarities = self._index.search(self._shortened(descriptor), k, before)
         return [
             Candidate(self.places[row], float(similarity))
             for row, similarity in zip(rows, similarities, strict=True)
         ]
 
     def descriptors(self) -> np.ndarray:
-        """All descriptors (N, D), float32, in the order of `places`."""
+        """All descriptors as they are stored, (N, info.dim), float32, in the order of `places`."""
         rows = self._database.execute('SELECT descriptor FROM places ORDER BY id')
         data = b''.join(blob for (blob,) in rows)
         return np.frombuffer(data, '<f2').reshape(-1, self.info.dim).astype(np.float32)
@@ -227,6 +267,15 @@ class PlaceMap:
                 self._database.execute('PRAGMA journal_mode = DELETE')
         self._database.close()
 
+    def _shortened(self, descriptor: np.ndarray) -> np.ndarray:
+        """The descriptor as this map stores it."""
+        if descriptor.shape != (self.full_dim,) or not np.isfinite(descriptor).all():
+            raise MapError(
+                f'expected a finite descriptor of shape ({self.full_dim},), '
+                f'found shape {descriptor.shape}'
+            )
+        return self.projection.apply(descriptor) if self.projection else descriptor
+
     def _write(self, statement: str, values: tuple) -> sqlite3.Cursor:
         if not self.writable:
             raise MapError(
@@ -248,6 +297,12 @@ class PlaceMap:
             raise MapError(f'{self.path} is damaged: descriptors and places do not correspond')
         if self.places:
             self._index.add(self.descriptors())
+
+
+def discard(part: Path) -> None:
+    """Remove an unfinished map and its journals, also those a killed process left."""
+    for suffix in ('', '-wal', '-shm', '-journal'):
+        Path(f'{part}{suffix}').unlink(missing_ok=True)
 
 
 def replace_when_complete(part: Path, path: Path) -> None:

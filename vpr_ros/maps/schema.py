@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from vpr_ros.errors import MapError
+from vpr_ros.maps.projection import Projection
 from vpr_ros.records import Place, Pose
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # 1 knows no projection
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -29,8 +32,17 @@ CREATE TABLE places (
     x REAL, y REAL, z REAL, qx REAL, qy REAL, qz REAL, qw REAL,  -- base in map; NULL: unknown
     travelled_m REAL,
     thumbnail BLOB,                -- JPEG
-    descriptor BLOB NOT NULL       -- fp16, little endian, unit length
+    descriptor BLOB NOT NULL       -- fp16, little endian, unit length before the projection
 );
+"""
+
+PROJECTION_TABLE = """
+CREATE TABLE projection (          -- one row, in maps with compressed descriptors
+    components BLOB NOT NULL,      -- float32, little endian, (dim, full_dim)
+    full_dim INTEGER NOT NULL,
+    kept REAL NOT NULL,
+    agreement TEXT NOT NULL        -- JSON: what the compression did to this map's own search
+)
 """
 
 COLUMNS = (
@@ -40,7 +52,11 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class MapInfo:
-    """Identity of a map and of the model it is bound to: the table `meta`."""
+    """Identity of a map and of the model it is bound to: the table `meta`.
+
+    `dim` is the length of the stored descriptors. `binding` is the model's fingerprint, or the
+    hash of it and of the projection that shortens its descriptors.
+    """
 
     uuid: str
     revision: int
@@ -50,6 +66,7 @@ class MapInfo:
     frame: str
     format: int
     created: str
+    binding: str = ''
 
 
 def read_info(database: sqlite3.Connection, path: str) -> MapInfo:
@@ -64,12 +81,47 @@ def read_info(database: sqlite3.Connection, path: str) -> MapInfo:
         info = MapInfo(**{**meta, **numbers})
     except (KeyError, ValueError, TypeError) as error:
         raise MapError(f'{path} is damaged: its metadata lack or garble {error}') from None
-    if info.format != FORMAT:
+    if info.format not in READABLE:
         raise MapError(
             f'{path} has map format {info.format}, this version reads {FORMAT}: '
             'build the map again or use the version that made it'
         )
     return info
+
+
+def read_projection(
+    database: sqlite3.Connection, info: MapInfo, path: str
+) -> tuple[Projection | None, dict[str, float]]:
+    """The projection of a compressed map, and what was measured of it.
+
+    Raises:
+        MapError: it is missing or not the one that the map was made with.
+    """
+    if info.format == 1 or info.binding == info.fingerprint:
+        return None, {}
+    query = 'SELECT components, full_dim, kept, agreement FROM projection'
+    try:
+        blob, full_dim, kept, agreement = database.execute(query).fetchone()
+        components = np.frombuffer(blob, '<f4').reshape(info.dim, full_dim)
+        projection = Projection(components, kept)
+        measured = json.loads(agreement)
+    except (TypeError, ValueError, sqlite3.Error):
+        raise MapError(f'{path} is damaged: its projection is missing or garbled') from None
+    if projection.binding(info.fingerprint) != info.binding:
+        raise MapError(f'{path} is damaged: its projection is not the one it was made with')
+    return projection, measured
+
+
+def write_projection(
+    database: sqlite3.Connection, projection: Projection, agreement: dict[str, float]
+) -> None:
+    """Add the projection to the tables of a new map; the caller commits."""
+    blob = np.ascontiguousarray(projection.components, '<f4').tobytes()
+    database.execute(PROJECTION_TABLE)
+    database.execute(
+        'INSERT INTO projection VALUES (?, ?, ?, ?)',
+        (blob, projection.full_dim, projection.kept, json.dumps(agreement)),
+    )
 
 
 def create_tables(database: sqlite3.Connection, info: MapInfo) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from vpr_ros.bags.keyframes import Keyframe
 from vpr_ros.bags.reader import open_bag
 from vpr_ros.errors import MapError
-from vpr_ros.maps.place_map import PlaceMap, replace_when_complete
+from vpr_ros.maps.compress import compress
+from vpr_ros.maps.place_map import PlaceMap, discard, replace_when_complete
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
 from vpr_ros.recognition.recognizer import encode_thumbnail
@@ -32,6 +33,7 @@ def build_map(
     options: DriveOptions | None = None,
     progress: Progress = lambda done, total: None,
     overwrite: bool = False,
+    dim: int = 0,
 ) -> MapSummary:
     """Build a map from a recorded drive, whole or not at all.
 
@@ -42,6 +44,7 @@ def build_map(
         options: topics and keyframe rule.
         progress: called with images read and images in all.
         overwrite: replace an existing map, once the new one is complete.
+        dim: length of the descriptors in the map; 0: whole, as the model gives them.
 
     Raises:
         BagError: the recording or a topic of it cannot be read.
@@ -55,13 +58,15 @@ def build_map(
     if path.exists() and not overwrite:
         raise MapError(f'{path} exists already: choose another name, remove it, or overwrite')
     part = path.with_name(path.name + '.part')
-    _discard(part)
+    discard(part)
     try:
         summary = _fill(bag_path, model, part, options, progress)
+        if dim:
+            compress(part, part, dim, overwrite=True)
         replace_when_complete(part, path)
         return summary
     finally:
-        _discard(part)
+        discard(part)
 
 
 def _fill(
@@ -82,12 +87,6 @@ def _fill(
                     f'no readable image on {drive.topic} of {bag_path}: the map is empty'
                 )
             return MapSummary(len(place_map), drive.images, posed, drive.losses())
-
-
-def _discard(part: Path) -> None:
-    """Remove an unfinished map and its journals, also those a killed build left."""
-    for suffix in ('', '-wal', '-shm', '-journal'):
-        Path(f'{part}{suffix}').unlink(missing_ok=True)
 
 
 def _add(
