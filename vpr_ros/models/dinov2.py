@@ -179,7 +179,7 @@ class VisionTransformer(nn.Module):
         patches = self.patch_embed(images)
         grid = (height // patch, width // patch)
         tokens = patches.flatten(2).transpose(1, 2)
-        tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
+        tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         positions = self.fixed_positions.get(grid)
         if positions is None:
             positions = position_table(self.pos_embed, grid)

@@ -52,7 +52,7 @@ def enlarge(places: torch.Tensor, grid: tuple[int, int], dense: tuple[int, int])
     Returns:
         Mask (B, height*width), bool.
     """
-    mask = torch.zeros(len(places), grid[0] * grid[1], device=places.device)
+    mask = torch.zeros(places.shape[0], grid[0] * grid[1], device=places.device)
     square = mask.scatter(1, places, 1.0).unflatten(1, (1, *grid))
     return F.interpolate(square, dense, mode='nearest').flatten(1).bool()
 
