@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import MapError
-from vpr_ros.maps.place_map import PlaceMap, discard, replace_when_complete
+from vpr_ros.maps.files import discard, replace_when_complete
+from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.maps.projection import Projection, fit
 
 MOST_QUERIES = 1000  # places whose neighbours are looked up to measure the agreement

@@ -7,7 +7,6 @@ writer. Whatever is not committed yet is at most the last `commit()` interval.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import uuid
 from collections.abc import Callable
@@ -177,7 +176,7 @@ class PlaceMap:
         )
         place = replace(place, id=int(cursor.lastrowid or 0))
         self.places.append(place)
-        self._index.add(_as_stored(descriptor)[None])
+        self._index.add(schema.as_stored(descriptor)[None])
         return place
 
     def copy_places(
@@ -200,7 +199,7 @@ class PlaceMap:
             self._write(f'INSERT INTO places VALUES (?{", ?" * len(row)})', (place.id, *row))
             progress(done + 1, len(source))
         self.places = list(source.places)
-        self._index.add(_as_stored(descriptors))
+        self._index.add(schema.as_stored(descriptors))
 
     def commit(self) -> None:
         """Make everything added so far durable, as one new revision."""
@@ -297,24 +296,6 @@ class PlaceMap:
             raise MapError(f'{self.path} is damaged: descriptors and places do not correspond')
         if self.places:
             self._index.add(self.descriptors())
-
-
-def discard(part: Path) -> None:
-    """Remove an unfinished map and its journals, also those a killed process left."""
-    for suffix in ('', '-wal', '-shm', '-journal'):
-        Path(f'{part}{suffix}').unlink(missing_ok=True)
-
-
-def replace_when_complete(part: Path, path: Path) -> None:
-    """Move a finished map to its name; its journal was folded in when it was closed."""
-    for suffix in ('-wal', '-shm'):
-        Path(str(path) + suffix).unlink(missing_ok=True)
-    os.replace(part, path)
-
-
-def _as_stored(descriptor: np.ndarray) -> np.ndarray:
-    """What the file will give back, so that a live map and a reopened one answer alike."""
-    return descriptor.astype(np.float16).astype(np.float32)
 
 
 def _now() -> str:

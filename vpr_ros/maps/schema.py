@@ -144,6 +144,11 @@ def place_row(place: Place, descriptor: np.ndarray, thumbnail: bytes | None) -> 
     )  # fmt: skip
 
 
+def as_stored(descriptor: np.ndarray) -> np.ndarray:
+    """What the file will give back, so that a live map and a reopened one answer alike."""
+    return descriptor.astype(np.float16).astype(np.float32)
+
+
 def place_from_row(row: tuple[Any, ...]) -> Place:
     """The inverse of `place_row`, from the COLUMNS of a row."""
     id_, session_id, stamp_ns, camera, *pose, travelled_m = row

@@ -9,7 +9,8 @@ from vpr_ros.bags.keyframes import Keyframe
 from vpr_ros.bags.reader import open_bag
 from vpr_ros.errors import MapError
 from vpr_ros.maps.compress import compress
-from vpr_ros.maps.place_map import PlaceMap, discard, replace_when_complete
+from vpr_ros.maps.files import discard, replace_when_complete
+from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
 from vpr_ros.recognition.recognizer import encode_thumbnail
