@@ -11,7 +11,6 @@ import sqlite3
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 
@@ -75,7 +74,15 @@ class PlaceMap:
         if projection is not None:
             dim, binding = projection.dim, projection.binding(fingerprint)
         info = MapInfo(
-            str(uuid.uuid4()), 0, model, fingerprint, dim, frame, schema.FORMAT, _now(), binding
+            str(uuid.uuid4()),
+            0,
+            model,
+            fingerprint,
+            dim,
+            frame,
+            schema.FORMAT,
+            schema.now(),
+            binding,
         )
         try:
             database = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
@@ -148,7 +155,8 @@ class PlaceMap:
     def add_session(self, name: str, source: str = '') -> int:
         """Begin a mapping session and return its id."""
         cursor = self._write(
-            'INSERT INTO sessions (name, source, created) VALUES (?, ?, ?)', (name, source, _now())
+            'INSERT INTO sessions (name, source, created) VALUES (?, ?, ?)',
+            (name, source, schema.now()),
         )
         return int(cursor.lastrowid or 0)
 
@@ -296,7 +304,3 @@ class PlaceMap:
             raise MapError(f'{self.path} is damaged: descriptors and places do not correspond')
         if self.places:
             self._index.add(self.descriptors())
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec='seconds')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,8 @@ def place_from_row(row: tuple[Any, ...]) -> Place:
         camera=camera,
         travelled_m=travelled_m,
     )
+
+
+def now() -> str:
+    """Time of creation as it is stored: ISO 8601, UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')
