@@ -50,23 +50,27 @@ def compress(
     part = target.with_name(target.name + '.part')
     discard(part)
     try:
-        with PlaceMap.open(source, None) as whole:
-            if whole.projection is not None:
-                raise MapError(
-                    f'{source} is compressed already, to {whole.info.dim}: start from the map '
-                    'that it was made of'
-                )
-            descriptors = whole.descriptors()
-            projection = fit(descriptors, dim)
-            figures = {'kept': projection.kept, **agreement(descriptors, projection)}
-            info = whole.info
-            with PlaceMap.create(
-                part, info.model, info.fingerprint, info.dim, info.frame, projection, figures
-            ) as shorter:
-                shorter.copy_places(whole, projection.apply(descriptors), progress)
+        figures = _write(source, part, dim, progress)
         replace_when_complete(part, target)
     finally:
         discard(part)
+    return figures
+
+
+def _write(source: Path | str, path: Path, dim: int, progress: Progress) -> dict[str, float]:
+    with PlaceMap.open(source, None) as whole:
+        if whole.projection is not None:
+            raise MapError(
+                f'{source} is compressed already, to {whole.info.dim}: start from the map '
+                'that it was made of'
+            )
+        descriptors, info = whole.descriptors(), whole.info
+        projection = fit(descriptors, dim)
+        figures = {'kept': projection.kept, **agreement(descriptors, projection)}
+        with PlaceMap.create(
+            path, info.model, info.fingerprint, info.dim, info.frame, projection, figures
+        ) as shorter:
+            shorter.copy_places(whole, projection.apply(descriptors), progress)
     return figures
 
 

@@ -74,26 +74,10 @@ class PlaceMap:
         if projection is not None:
             dim, binding = projection.dim, projection.binding(fingerprint)
         info = MapInfo(
-            str(uuid.uuid4()),
-            0,
-            model,
-            fingerprint,
-            dim,
-            frame,
-            schema.FORMAT,
-            schema.now(),
+            str(uuid.uuid4()), 0, model, fingerprint, dim, frame, schema.FORMAT, schema.now(),
             binding,
-        )
-        try:
-            database = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
-            database.execute('PRAGMA journal_mode = WAL')
-            database.execute('BEGIN')
-            schema.create_tables(database, info)
-            if projection is not None:
-                schema.write_projection(database, projection, agreement or {})
-            database.execute('COMMIT')
-        except sqlite3.Error as error:
-            raise MapError(f'cannot write a map at {path}: {error}') from None
+        )  # fmt: skip
+        database = schema.create_database(str(path), info, projection, agreement or {})
         return cls(database, str(path), writable=True)
 
     @classmethod

@@ -125,13 +125,29 @@ def write_projection(
     )
 
 
-def create_tables(database: sqlite3.Connection, info: MapInfo) -> None:
-    """Lay out an empty map; the caller commits."""
+def create_database(
+    path: str, info: MapInfo, projection: Projection | None, agreement: dict[str, float]
+) -> sqlite3.Connection:
+    """Lay out an empty map in a new file.
+
+    Raises:
+        MapError: it cannot be written.
+    """
     meta = {key: str(value) for key, value in asdict(info).items()}
-    for statement in TABLES.split(';\n'):
-        if statement.strip():
-            database.execute(statement)
-    database.executemany('INSERT INTO meta VALUES (?, ?)', meta.items())
+    try:
+        database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        database.execute('PRAGMA journal_mode = WAL')
+        database.execute('BEGIN')
+        for statement in TABLES.split(';\n'):
+            if statement.strip():
+                database.execute(statement)
+        database.executemany('INSERT INTO meta VALUES (?, ?)', meta.items())
+        if projection is not None:
+            write_projection(database, projection, agreement)
+        database.execute('COMMIT')
+    except sqlite3.Error as error:
+        raise MapError(f'cannot write a map at {path}: {error}') from None
+    return database
 
 
 def place_row(place: Place, descriptor: np.ndarray, thumbnail: bytes | None) -> tuple[Any, ...]:

@@ -54,14 +54,13 @@ def build_map(
         MapError: the file exists, cannot be written, or no place was found.
     """
     model.require_single_image()
-    options = options or DriveOptions()
     path = Path(path)
     if path.exists() and not overwrite:
         raise MapError(f'{path} exists already: choose another name, remove it, or overwrite')
     part = path.with_name(path.name + '.part')
     discard(part)
     try:
-        summary = _fill(bag_path, model, part, options, progress)
+        summary = _fill(bag_path, model, part, options or DriveOptions(), progress)
         if dim:
             compress(part, part, dim, overwrite=True)
         replace_when_complete(part, path)
