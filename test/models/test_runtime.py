@@ -1,5 +1,7 @@
 """The prepared network answers as the plain one does, in every precision that is offered."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +13,10 @@ from torch import nn
 from vpr_ros.errors import ConfigError, DeviceError
 from vpr_ros.image import to_batch
 from vpr_ros.imagefile import read_image
-from vpr_ros.models import PlaceModel, build_model, packed, processor, runtime
-from vpr_ros.models.registry import untrained_model
+from vpr_ros.models import PlaceModel, build_model, compiled, packed, processor, runtime
+from vpr_ros.models.registry import MODELS, TEST_HEAD, TEST_VIT, untrained_model
 from vpr_ros.models.runtime import Placement, Runtime, resolve_precision
+from vpr_ros.models.sage_cross import CrossConfig, SageCross
 
 CPU = torch.device('cpu')
 HAS_BF16 = resolve_precision('auto', CPU).precision == 'bf16'
@@ -244,3 +247,60 @@ def test_weights_cast_for_a_gpu_work_together(name):
     assert all(p.dtype == torch.float32 for m in delicate for p in m.parameters())
     assert {x.dtype for x in tensors(found) if x.is_floating_point()} == {torch.float32}
     assert (found.descriptor * wanted).sum(dim=1).min() > 0.999
+
+
+def test_a_network_that_looks_across_its_batch_still_does_when_prepared():
+    torch.manual_seed(0)
+    network = SageCross(TEST_VIT, TEST_HEAD, CrossConfig(segment=8, heads=2, hidden=16)).eval()
+    spec = MODELS['sage_test'].input
+    images = to_batch(photos(3), spec)
+    with torch.inference_mode():
+        wanted = network.features(images).descriptor
+    placed = Runtime(network, spec, 'cpu', 'fp32')
+    torch.testing.assert_close(placed(images).descriptor, wanted, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(placed(images[:1]).descriptor, wanted[:1], atol=1e-3)
+
+
+def test_openvino_reports_nothing_to_its_makers():
+    code = (
+        'import sys; from vpr_ros.models import build_model;'
+        'model = build_model("sage_nano", "cpu");'
+        'print(model.placement.engine, sys.modules.get("openvino_telemetry"))'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ['openvino', 'None']
+
+
+@pytest.mark.parametrize('error', [ImportError, OSError])
+def test_without_openvino_torch_is_the_engine(monkeypatch, error):
+    def missing():
+        raise error('no openvino here')
+
+    monkeypatch.setattr(compiled, 'openvino', missing)
+    model = untrained_model('sage_test')
+    assert Runtime(model.network, model.input, 'cpu').placement.engine == 'torch'
+
+
+def test_what_openvino_refuses_runs_in_torch(monkeypatch):
+    def refuse(network, spec):
+        raise RuntimeError('operator from the future\nand a long story')
+
+    monkeypatch.setattr(compiled, '_converted', refuse)
+    model = untrained_model('sage_test')
+    placed = Runtime(model.network, model.input, 'cpu', 'fp32')
+    assert placed.placement.engine == 'torch'
+    assert 'failed: operator from the future)' in str(placed.placement)
+    assert len(placed(to_batch(photos(2), model.input))) == 2
+
+
+@pytest.mark.parametrize('name', TINY)
+def test_packed_torch_equals_the_plain_network(name, monkeypatch):
+    monkeypatch.setattr(compiled, 'can_compile', lambda: False)
+    test_fp32_is_the_plain_network(name)
+
+
+@pytest.mark.parametrize('size', [(14, 14), (16, 480), (322, 322)])
+def test_probe_images_have_content_at_any_size(size):
+    probe = runtime.probe_image(size)
+    assert probe.shape == (*size, 3)
+    assert probe.std() > 20

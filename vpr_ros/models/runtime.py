@@ -126,7 +126,7 @@ class Runtime:
             DeviceError: the device asked for by name has not enough memory.
         """
         self._network, self._spec, self._may_fall_back = network, spec, device == 'auto'
-        self.placement = with_engine(resolve_precision(precision, resolve_device(device)))
+        self.placement = with_engine(resolve_precision(precision, resolve_device(device)), network)
         try:
             self._start(asked=precision)
         except torch.OutOfMemoryError:
@@ -179,7 +179,7 @@ class Runtime:
                 f'{self.placement.device} has not enough free memory for this model: free some, '
                 'take a smaller model, or use device cpu or auto'
             ) from None
-        cpu = with_engine(resolve_precision('auto', torch.device('cpu')))
+        cpu = with_engine(resolve_precision('auto', torch.device('cpu')), self._network)
         self.placement = replace(cpu, reason=f'the GPU ran out of memory; {cpu.reason}')
         self._prepare()
         torch.cuda.empty_cache()
@@ -201,10 +201,10 @@ def prepared(network: PlaceNetwork, spec: ImageInput, placement: Placement) -> P
     return network
 
 
-def with_engine(placement: Placement) -> Placement:
-    """OpenVINO for what it is installed for and computes in."""
-    usable = placement.device.type == 'cpu' and placement.precision in compiled.HINTS
-    if usable and compiled.can_compile():
+def with_engine(placement: Placement, network: PlaceNetwork) -> Placement:
+    """OpenVINO for what it computes in, image by image, where it is installed."""
+    possible = placement.device.type == 'cpu' and placement.precision in compiled.HINTS
+    if possible and network.single_image and compiled.can_compile():
         return replace(placement, engine='openvino')
     return placement
 
@@ -224,6 +224,6 @@ def probe_image(size: tuple[int, int]) -> np.ndarray:
     picture = 90 + 40 * slopes + rng.normal(0, 6, (*size, 3))
     for _ in range(12):
         top, left = (int(rng.integers(0, side)) for side in size)
-        height, width = (int(rng.integers(8, side // 2)) for side in size)
+        height, width = (int(rng.integers(side // 8, side // 2 + 1)) for side in size)
         picture[top : top + height, left : left + width] += rng.uniform(-90, 90, 3)
     return picture.clip(0, 255).astype(np.uint8)
