@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from small_drive import IMAGE, write_drive
 
 from vpr_ros.cli.main import build_parser, main
 from vpr_ros.cli.options import read_settings
 from vpr_ros.config import DecisionConfig, TrainConfig
+from vpr_ros.maps.place_map import PlaceMap
+from vpr_ros.records import Place
 
 
 @pytest.fixture
@@ -67,9 +70,12 @@ def test_compressed_maps_are_built_made_and_explained(small_bag, settings, tmp_p
     whole, shorter = tmp_path / 'whole.vprmap', tmp_path / 'shorter.vprmap'
     assert main(['map', 'build', str(small_bag), '-o', str(whole), *settings]) == 0
     assert main(['map', 'compress', str(whole), '-o', str(shorter), '--dim', '16']) == 0
-    assert 'of the places keep their nearest other place' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'of the places keep their nearest other place' in out
+    assert 'the best similarity changes by ' in out
     built = [str(small_bag), '-o', str(tmp_path / 'built.vprmap'), '--dim', '16', *settings]
     assert main(['map', 'build', *built]) == 0
+    assert 'compressed to 16: ' in capsys.readouterr().out
     for name in ('shorter', 'built'):
         capsys.readouterr()
         assert main(['map', 'info', str(tmp_path / f'{name}.vprmap')]) == 0
@@ -77,9 +83,51 @@ def test_compressed_maps_are_built_made_and_explained(small_bag, settings, tmp_p
         assert '16 x fp16' in out
         assert 'from 40: ' in out
     arguments = ['evaluate', str(small_bag), '--map', str(shorter), *settings]
+    arguments += ['--decision.similarity_threshold', '0.999']  # the tiny model's is within fp16
     assert main([*arguments, '--rule', 'indoor', '--positive-m', '1']) == 0
-    assert '44 of 45 revisits' in capsys.readouterr().out
+    assert '44 of 45 revisits recognised, 0 false' in capsys.readouterr().out
     assert main(['map', 'compress', str(whole), '-o', str(shorter), '--dim', '9']) == 1
+
+
+def test_a_centred_map_wants_a_threshold_of_its_own(small_bag, settings, tmp_path, capsys):
+    path = tmp_path / 'centred.vprmap'
+    built = [str(small_bag), '-o', str(path), '--dim', '16', '--centred', *settings]
+    assert main(['map', 'build', *built]) == 0
+    assert 'of the variance kept' in capsys.readouterr().out
+    assert main(['map', 'info', str(path)]) == 0
+    assert 'no cosines' in capsys.readouterr().out
+    rule = ['--rule', 'indoor', '--positive-m', '1', '--map', str(path), *settings]
+    assert main(['evaluate', str(small_bag), *rule]) == 2
+    assert 'centred compression' in capsys.readouterr().err
+    given = ['--decision.similarity_threshold', '0.9995']
+    assert main(['evaluate', str(small_bag), *rule, *given]) == 0
+    assert '44 of 45 revisits' in capsys.readouterr().out
+
+
+def test_a_drive_with_fewer_places_than_asked_for_stays_whole(
+    small_bag, settings, tmp_path, capsys
+):
+    built = [str(small_bag), '-o', str(tmp_path / 'm.vprmap'), *settings]
+    assert main(['map', 'build', *built, '--dim', '39', '--keyframes.distance_m', '10']) == 0
+    assert 'not compressed to 39: 23 places' in capsys.readouterr().out
+    built[0] = 'nothing'  # a length that cannot be is told before the drive is read
+    assert main(['map', 'build', *built, '--overwrite', '--dim', '40']) == 2
+    assert 'expected a length from 1 to 39' in capsys.readouterr().err
+
+
+def test_what_is_mapped_later_is_told_apart(small_bag, settings, tmp_path, capsys):
+    path = tmp_path / 'm.vprmap'
+    built = [str(small_bag), '-o', str(path), '--dim', '4', *settings]
+    assert main(['map', 'build', *built]) == 0
+    with PlaceMap.open(path, None, writable=True) as place_map:
+        row = np.zeros(40, np.float32)
+        row[7] = 1.0
+        kept = (place_map.projection.apply(row) ** 2).sum()
+        place_map.add(Place(0, place_map.add_session('later'), 1), row)
+    assert kept < 0.9
+    capsys.readouterr()
+    assert main(['map', 'info', str(path)]) == 0
+    assert f'1 places: {kept:.1%} of the squared length kept' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ def test_figures_count_what_happened(desk):
     assert figures['images processed'] == '3'
     assert figures['images dropped for a newer one'] == '3'
     assert (figures['no_map'], figures['excluded_recent']) == ('1', '2')
-    assert (figures['mode'], figures['places'], figures['device']) == ('map', '3', 'cpu')
+    assert (figures['mode'], figures['places']) == ('map', '3')
+    assert figures['device'].startswith('cpu, ')
     assert float(figures['mean wait, ms']) == pytest.approx(1.0)
     assert '3 images answered, 0 accepted' in desk.responder.summary()
 

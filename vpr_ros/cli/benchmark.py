@@ -56,8 +56,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--size', type=_size, metavar='HxW', help='input, in place of its own')
     parser.add_argument('--batch', type=int, nargs='+', default=[1], metavar='N')
     parser.add_argument(
-        '--precision', nargs='+', default=['auto'], metavar='P', help='auto, fp32, bf16 or fp16'
-    )
+        '--precision', nargs='+', default=['auto'], metavar='P',
+        help='auto, fp32, bf16, fp16 or int8',
+    )  # fmt: skip
     parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
     parser.add_argument('--repeat', type=int, default=20, metavar='N', help='calls of each kind')
     parser.add_argument(

@@ -1,15 +1,21 @@
-"""`vpr map build | info`."""
+"""`vpr map build | compress | info`."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from vpr_ros.cli.console import console, progress, show_losses
+from vpr_ros.cli.console import Report, console, progress, show_losses
 from vpr_ros.cli.options import add_settings, read_settings
 from vpr_ros.config import KeyframeConfig, ModelConfig, PoseConfig
+
+if TYPE_CHECKING:
+    from vpr_ros.maps.place_map import PlaceMap
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -20,18 +26,31 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     build.add_argument('bag', help='rosbag2 folder, .mcap, .db3 or ROS 1 .bag')
     build.add_argument('-o', '--output', required=True, help='the .vprmap file to write')
     build.add_argument('--overwrite', action='store_true', help='replace an existing map')
-    build.add_argument('--dim', type=int, default=0, help='length to compress descriptors to')
+    build.add_argument('--dim', type=int, help='compress descriptors to this length')
+    add_centred(build)
     add_drive_options(build)
     build.set_defaults(run=run_build)
     shorter = kinds.add_parser('compress', help='write a map with shorter descriptors')
     shorter.add_argument('map', help='the .vprmap file')
     shorter.add_argument('-o', '--output', required=True, help='the .vprmap file to write')
-    shorter.add_argument('--dim', type=int, required=True, help='length of the descriptors')
+    shorter.add_argument(
+        '--dim', type=int, required=True, metavar='N',
+        help='length of the descriptors, less than the number of places',
+    )  # fmt: skip
+    add_centred(shorter)
     shorter.add_argument('--overwrite', action='store_true', help='replace an existing map')
     shorter.set_defaults(run=run_compress)
     info = kinds.add_parser('info', help='show what is in a map')
     info.add_argument('map', help='the .vprmap file')
     info.set_defaults(run=run_info)
+
+
+def add_centred(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--centred', action='store_true',
+        help="compress as SAGE's authors do: similarities are cosines no more, and thresholds of "
+        'weights do not fit them',
+    )  # fmt: skip
 
 
 def add_drive_options(parser: argparse.ArgumentParser) -> None:
@@ -64,43 +83,70 @@ def chosen_model(arguments: argparse.Namespace):
 
 
 def run_build(arguments: argparse.Namespace) -> None:
+    from vpr_ros.maps.compress import Compression
     from vpr_ros.recognition.mapping import build_map
 
     options, model = drive_options(arguments), chosen_model(arguments)
-    path = Path(arguments.output)
-    with progress('reading images') as report:
+    path, dim = Path(arguments.output), arguments.dim
+    with stages() as stage:
+        compression = None if dim is None else Compression(dim, arguments.centred, stage)
+        report = stage('reading images')
         summary = build_map(
-            arguments.bag, model, path, options, report, arguments.overwrite, arguments.dim
+            arguments.bag, model, path, options, report, arguments.overwrite, compression
         )
     show_losses(summary.losses)
     console.print(
         f'{path}: {summary.places} places from {summary.images} images, '
         f'{summary.posed} with a pose, {path.stat().st_size / 1e6:.1f} MB, {model.id}'
     )
+    if summary.compression:
+        console.print(f'compressed to {dim}: {_told(summary.compression)}')
+    elif compression:
+        console.print(
+            f'[yellow]not compressed[/] to {dim}: {summary.places} places have no more directions '
+            'than that; descriptors are whole'
+        )
 
 
 def run_compress(arguments: argparse.Namespace) -> None:
-    from vpr_ros.maps.compress import compress
+    from vpr_ros.maps.compress import Compression, compress
 
-    with progress('copying places') as report:
-        figures = compress(
-            arguments.map, arguments.output, arguments.dim, arguments.overwrite, report
-        )
-    before, after = (Path(path).stat().st_size / 1e6 for path in (arguments.map, arguments.output))
-    console.print(f'{arguments.output}: {after:.1f} MB, before {before:.1f} MB; {_told(figures)}')
+    before = Path(arguments.map)
+    size = before.stat().st_size if before.is_file() else 0
+    with stages() as stage:
+        compression = Compression(arguments.dim, arguments.centred, stage)
+        figures = compress(before, arguments.output, compression, arguments.overwrite)
+    after = Path(arguments.output).stat().st_size
+    console.print(
+        f'{arguments.output}: {after / 1e6:.1f} MB, before {size / 1e6:.1f} MB; {_told(figures)}'
+    )
+    if after >= size:
+        console.print('[yellow]no smaller[/]: the directions take what the descriptors gave')
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str], Report]]:
+    """Progress of one step after the other: naming the next one ends the one before."""
+    with ExitStack() as shown:
+
+        def stage(what: str) -> Report:
+            shown.close()
+            return shown.enter_context(progress(what))
+
+        yield stage
 
 
 def _told(figures: dict[str, float]) -> str:
     """What a compression does to a map's own search, in words."""
     words = {
-        'kept': 'of the squared length kept',
-        'top1': 'of the places keep their nearest other place',
-        'top10': 'of the ten nearest are still among them',
+        'kept': '{:.1%} of the squared length kept',
+        'variance_kept': '{:.1%} of the variance kept',
+        'top1': '{:.1%} of the places keep their nearest other place',
+        'top10': '{:.1%} of the ten nearest are still among them',
+        'change': 'the best similarity changes by {:+.3f} on average',
+        'change_least': '{:+.3f} at worst',
     }
-    told = [f'{figures[key]:.1%} {text}' for key, text in words.items() if key in figures]
-    if 'similarity_change' in figures:
-        told.append(f'similarity of the nearest moves by {figures["similarity_change"]:.4f}')
-    return ', '.join(told)
+    return ', '.join(text.format(figures[key]) for key, text in words.items() if key in figures)
 
 
 def run_info(arguments: argparse.Namespace) -> None:
@@ -130,10 +176,20 @@ def run_info(arguments: argparse.Namespace) -> None:
     console.print(table)
 
 
-def _compression(place_map) -> dict[str, str]:
+def _compression(place_map: PlaceMap) -> dict[str, str]:
+    """How the descriptors were shortened, and how well that fits places that came later."""
     if place_map.projection is None:
         return {}
-    return {
-        'compressed': f'from {place_map.full_dim}: {_told(place_map.agreement)}',
-        'binding': place_map.info.binding[:16],
+    figures = place_map.agreement
+    shown = {
+        'compressed': f'from {place_map.full_dim}: {_told(figures)}',
+        'similarities': 'as of whole descriptors, nearly',
+        'fingerprint': f'{place_map.info.binding[:16]}, of model and compression',
     }
+    if not place_map.keeps_cosines:
+        shown['similarities'] = 'no cosines: set decision.similarity_threshold for this map'
+    later = place_map.descriptors()[int(figures.get('places', len(place_map))) :]
+    if len(later) and place_map.keeps_cosines:
+        kept = float((later**2).sum(axis=1).mean())
+        shown['added since'] = f'{len(later)} places: {kept:.1%} of the squared length kept'
+    return shown

@@ -1,4 +1,4 @@
-"""`vpr weights list | fetch | convert | info`: the weights that others have published."""
+"""`vpr weights list | fetch | convert | info | quantize`: weights, mostly published by others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from vpr_ros.cli import quantize
 from vpr_ros.cli.console import console, progress
 from vpr_ros.errors import ConfigError
 
@@ -42,6 +43,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     info = kinds.add_parser('info', help='show what a file of weights is')
     info.add_argument('file', help='of ours, or .pth or .safetensors of others')
     info.set_defaults(run=run_info)
+    quantize.add_command(kinds)
 
 
 def run_list(arguments: argparse.Namespace) -> None:

@@ -21,11 +21,13 @@ from vpr_ros.models.network import PlaceNetwork
 from vpr_ros.models.place_model import PlaceModel
 from vpr_ros.models.runtime import probe_image, resolve_device
 from vpr_ros.models.stages import (
+    RANDOM,
     least_cosine,
     model_to_time,
     plain,
     product,
     product_flop,
+    random_ranges,
     stages,
 )
 
@@ -79,6 +81,8 @@ def measure(case: Case, tell: Tell = lambda done: None) -> list[Row]:
 def placed(case: Case, precision: str) -> PlaceModel:
     """The model, ready to describe, as a robot would hold it."""
     model = model_to_time(case.model, case.size)
+    if precision == 'int8' and model.fingerprint == RANDOM:
+        model.network.ranges = random_ranges(model.network, model.input)
     model.place(case.device, precision)
     model.release()
     return model

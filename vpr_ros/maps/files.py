@@ -3,7 +3,31 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from vpr_ros.errors import MapError
+
+
+@contextmanager
+def writing(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give the file in which a map shall be made; it gets its name when the block ends well.
+
+    Raises:
+        MapError: there is a map of this name already, or another process is writing to it.
+    """
+    if path.exists() and not overwrite:
+        raise MapError(f'{path} exists already: choose another name, remove it, or overwrite')
+    _end_journal(path)  # tells before the work is done, too
+    part = path.with_name(path.name + '.part')
+    discard(part)
+    try:
+        yield part
+        _replace_when_complete(part, path)
+    finally:
+        discard(part)
 
 
 def discard(part: Path) -> None:
@@ -12,8 +36,31 @@ def discard(part: Path) -> None:
         Path(f'{part}{suffix}').unlink(missing_ok=True)
 
 
-def replace_when_complete(part: Path, path: Path) -> None:
+def _replace_when_complete(part: Path, path: Path) -> None:
     """Move a finished map to its name; its journal was folded in when it was closed."""
+    with part.open('rb+') as file:
+        os.fsync(file.fileno())
+    _end_journal(path)
     for suffix in ('-wal', '-shm'):
         Path(str(path) + suffix).unlink(missing_ok=True)
     os.replace(part, path)
+
+
+def _end_journal(path: Path) -> None:
+    """Fold the journal of a map in that is to be replaced, or it would be taken for the new one's.
+
+    Raises:
+        MapError: its writer is alive, and what it writes would be lost.
+    """
+    if not path.is_file():
+        return
+    uri = f'{path.resolve().as_uri()}?mode=rw'
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=0.5)) as database:
+            database.execute('PRAGMA journal_mode = DELETE')
+    except sqlite3.DatabaseError as error:  # else: no map, or damaged; it may be replaced
+        if 'locked' in str(error):
+            raise MapError(
+                f'{path} is being written to by another process: end that first, or choose '
+                'another name'
+            ) from None

@@ -9,12 +9,12 @@ import numpy as np
 
 
 class PlaceIndex(Protocol):
-    """Rows of unit descriptors, searched by inner product."""
+    """Rows of descriptors, and the search for those most similar to another."""
 
     def __len__(self) -> int: ...
 
     def add(self, descriptors: np.ndarray) -> None:
-        """Append descriptors (N, D), float32, unit length."""
+        """Append descriptors (N, D), float32."""
 
     def search(
         self, descriptor: np.ndarray, k: int, before: int | None = None
@@ -22,20 +22,25 @@ class PlaceIndex(Protocol):
         """Find the most similar rows.
 
         Args:
-            descriptor: (D,), float32, unit length.
+            descriptor: (D,), float32.
             k: rows wanted.
             before: only rows with a smaller number are searched.
 
         Returns:
-            Row numbers (K,) int64 and cosine similarities (K,) float32, best first, K <= k.
+            Row numbers (K,) int64 and similarities (K,) float32, best first, K <= k.
         """
 
 
 class ExactIndex:
-    """Exhaustive search, exact to float32: the reference for every other index."""
+    """Exhaustive search, exact to float32: the reference for every other index.
 
-    def __init__(self, dim: int) -> None:
-        self._index = faiss.IndexFlatIP(dim)
+    Similarities are products, the cosines of rows of unit length; `by_distance` they are
+    1 - distance^2 / 2, which for rows of unit length is the same.
+    """
+
+    def __init__(self, dim: int, by_distance: bool = False) -> None:
+        self._by_distance = by_distance
+        self._index = faiss.IndexFlatL2(dim) if by_distance else faiss.IndexFlatIP(dim)
 
     def __len__(self) -> int:
         return self._index.ntotal
@@ -54,5 +59,5 @@ class ExactIndex:
         if count < len(self):
             params = faiss.SearchParameters(sel=faiss.IDSelectorRange(0, count))  # type: ignore[call-arg]
         query = np.ascontiguousarray(descriptor, dtype=np.float32)[None]
-        similarities, rows = self._index.search(query, k, params=params)
-        return rows[0], similarities[0]
+        found, rows = self._index.search(query, k, params=params)
+        return rows[0], 1.0 - 0.5 * found[0] if self._by_distance else found[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +18,6 @@ import numpy as np
 from vpr_ros.errors import MapError
 from vpr_ros.maps import schema
 from vpr_ros.maps.index import ExactIndex, PlaceIndex
-from vpr_ros.maps.projection import Projection
 from vpr_ros.maps.schema import MapInfo
 from vpr_ros.records import Candidate, Place
 
@@ -39,7 +37,7 @@ class PlaceMap:
         self.info = schema.read_info(database, path)
         self.projection, self.agreement = schema.read_projection(database, self.info, path)
         self.places: list[Place] = []
-        self._index: PlaceIndex = ExactIndex(self.info.dim)
+        self._index: PlaceIndex = ExactIndex(self.info.dim, by_distance=not self.keeps_cosines)
         self._dirty = False
         self._load()
 
@@ -51,8 +49,6 @@ class PlaceMap:
         fingerprint: str,
         dim: int,
         frame: str = 'map',
-        projection: Projection | None = None,
-        agreement: dict[str, float] | None = None,
     ) -> PlaceMap:
         """Create an empty map.
 
@@ -62,23 +58,17 @@ class PlaceMap:
             fingerprint: that model's fingerprint.
             dim: length of a descriptor.
             frame: frame of the poses.
-            projection: shortens the descriptors that are added and searched for.
-            agreement: figures of what the projection does to the search.
 
         Raises:
             MapError: the file exists already or cannot be written.
         """
         if str(path) != IN_MEMORY and Path(path).exists():
             raise MapError(f'{path} exists already: choose another name or remove it')
-        binding = fingerprint
-        if projection is not None:
-            dim, binding = projection.dim, projection.binding(fingerprint)
         info = MapInfo(
             str(uuid.uuid4()), 0, model, fingerprint, dim, frame, schema.FORMAT, schema.now(),
-            binding,
+            binding=fingerprint,
         )  # fmt: skip
-        database = schema.create_database(str(path), info, projection, agreement or {})
-        return cls(database, str(path), writable=True)
+        return cls(schema.create_database(str(path), info), str(path), writable=True)
 
     @classmethod
     def open(
@@ -95,14 +85,8 @@ class PlaceMap:
         Raises:
             MapError: no such file, not a map, damaged, of another format, or another model's.
         """
-        if not Path(path).is_file():
-            raise MapError(f'no map at {path}: build one with `vpr map build BAG -o FILE.vprmap`')
+        database = schema.open_database(path, writable)
         try:
-            mode = 'rw' if writable else 'ro'
-            database = sqlite3.connect(
-                f'{Path(path).resolve().as_uri()}?mode={mode}',
-                uri=True, check_same_thread=False, isolation_level=None,
-            )  # fmt: skip
             if writable:
                 database.execute('PRAGMA journal_mode = WAL')
             place_map = cls(database, str(path), writable)
@@ -124,6 +108,11 @@ class PlaceMap:
     def full_dim(self) -> int:
         """Length of the descriptors that the map takes, which a projection may shorten."""
         return self.projection.full_dim if self.projection else self.info.dim
+
+    @property
+    def keeps_cosines(self) -> bool:
+        """Whether similarities are cosines, or near enough for a threshold of cosines."""
+        return self.projection is None or self.projection.keeps_cosines
 
     def __enter__(self) -> PlaceMap:
         return self
@@ -149,7 +138,7 @@ class PlaceMap:
 
         Args:
             place: its id is ignored; the map gives one.
-            descriptor: (D,), float32, unit length.
+            descriptor: (D,) of the model, float32, unit length; a compressed map shortens it.
             thumbnail: small JPEG for people to look at.
 
         Returns:
@@ -171,28 +160,6 @@ class PlaceMap:
         self._index.add(schema.as_stored(descriptor)[None])
         return place
 
-    def copy_places(
-        self,
-        source: PlaceMap,
-        descriptors: np.ndarray,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> None:
-        """Take over sessions and places of another map, with their ids, into an empty one.
-
-        Args:
-            source: the other map.
-            descriptors: as this map stores them, (N, info.dim), in the order of the places.
-            progress: called with places copied and places in all.
-        """
-        for session in source.sessions():
-            self._write('INSERT INTO sessions VALUES (?, ?, ?, ?)', session)
-        for done, (place, descriptor) in enumerate(zip(source.places, descriptors, strict=True)):
-            row = schema.place_row(place, descriptor, source.thumbnail(place.id))
-            self._write(f'INSERT INTO places VALUES (?{", ?" * len(row)})', (place.id, *row))
-            progress(done + 1, len(source))
-        self.places = list(source.places)
-        self._index.add(schema.as_stored(descriptors))
-
     def commit(self) -> None:
         """Make everything added so far durable, as one new revision."""
         if not self._dirty:
@@ -212,7 +179,7 @@ class PlaceMap:
         """Find the places that resemble a descriptor most.
 
         Args:
-            descriptor: (D,), float32, unit length.
+            descriptor: (D,) of the model, float32, unit length; a compressed map shortens it.
             k: places wanted.
             before: only the first so many places are searched.
 
@@ -231,8 +198,7 @@ class PlaceMap:
     def descriptors(self) -> np.ndarray:
         """All descriptors as they are stored, (N, info.dim), float32, in the order of `places`."""
         rows = self._database.execute('SELECT descriptor FROM places ORDER BY id')
-        data = b''.join(blob for (blob,) in rows)
-        return np.frombuffer(data, '<f2').reshape(-1, self.info.dim).astype(np.float32)
+        return schema.from_blobs((blob for (blob,) in rows), self.info.dim)
 
     def thumbnail(self, place_id: int) -> bytes | None:
         """JPEG of a place, or None."""
@@ -283,8 +249,5 @@ class PlaceMap:
     def _load(self) -> None:
         rows = self._database.execute(f'SELECT {schema.COLUMNS} FROM places ORDER BY id')
         self.places = [schema.place_from_row(row) for row in rows]
-        size = self._database.execute('SELECT sum(length(descriptor)) FROM places').fetchone()[0]
-        if (size or 0) != 2 * self.info.dim * len(self.places):
-            raise MapError(f'{self.path} is damaged: descriptors and places do not correspond')
-        if self.places:
+        if schema.count_places(self._database, self.info, self.path):
             self._index.add(self.descriptors())

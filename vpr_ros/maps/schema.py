@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import asdict, dataclass
+import uuid
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,8 +42,9 @@ CREATE TABLE places (
 
 PROJECTION_TABLE = """
 CREATE TABLE projection (          -- one row, in maps with compressed descriptors
-    components BLOB NOT NULL,      -- float32, little endian, (dim, full_dim)
+    components BLOB NOT NULL,      -- float16, little endian, (dim, full_dim)
     full_dim INTEGER NOT NULL,
+    mean BLOB,                     -- float32, little endian; NULL: none is subtracted
     kept REAL NOT NULL,
     agreement TEXT NOT NULL        -- JSON: what the compression did to this map's own search
 )
@@ -79,7 +83,8 @@ def read_info(database: sqlite3.Connection, path: str) -> MapInfo:
     meta = dict(database.execute('SELECT key, value FROM meta'))
     try:
         numbers = {key: int(meta[key]) for key in ('revision', 'dim', 'format')}
-        info = MapInfo(**{**meta, **numbers})
+        binding = meta['fingerprint' if numbers['format'] == 1 else 'binding']
+        info = MapInfo(**{**meta, **numbers, 'binding': binding})
     except (KeyError, ValueError, TypeError) as error:
         raise MapError(f'{path} is damaged: its metadata lack or garble {error}') from None
     if info.format not in READABLE:
@@ -98,13 +103,12 @@ def read_projection(
     Raises:
         MapError: it is missing or not the one that the map was made with.
     """
-    if info.format == 1 or info.binding == info.fingerprint:
+    if info.binding == info.fingerprint:
         return None, {}
-    query = 'SELECT components, full_dim, kept, agreement FROM projection'
+    query = 'SELECT components, mean, full_dim, kept, agreement FROM projection'
     try:
-        blob, full_dim, kept, agreement = database.execute(query).fetchone()
-        components = np.frombuffer(blob, '<f4').reshape(info.dim, full_dim)
-        projection = Projection(components, kept)
+        components, mean, full_dim, kept, agreement = database.execute(query).fetchone()
+        projection = Projection.from_bytes(components, mean, (info.dim, full_dim), kept)
         measured = json.loads(agreement)
     except (TypeError, ValueError, sqlite3.Error):
         raise MapError(f'{path} is damaged: its projection is missing or garbled') from None
@@ -113,27 +117,56 @@ def read_projection(
     return projection, measured
 
 
-def write_projection(
-    database: sqlite3.Connection, projection: Projection, agreement: dict[str, float]
+def set_projection(
+    database: sqlite3.Connection,
+    info: MapInfo,
+    projection: Projection,
+    agreement: dict[str, float],
 ) -> None:
-    """Add the projection to the tables of a new map; the caller commits."""
-    blob = np.ascontiguousarray(projection.components, '<f4').tobytes()
+    """Turn the metadata of a map into those of a new one, compressed; the caller commits."""
+    components, mean = projection.to_bytes()
     database.execute(PROJECTION_TABLE)
     database.execute(
-        'INSERT INTO projection VALUES (?, ?, ?, ?)',
-        (blob, projection.full_dim, projection.kept, json.dumps(agreement)),
+        'INSERT INTO projection (components, full_dim, mean, kept, agreement) '
+        'VALUES (?, ?, ?, ?, ?)',
+        (components, projection.full_dim, mean, projection.kept, json.dumps(agreement)),
     )
+    info = replace(
+        info, uuid=str(uuid.uuid4()), revision=1, dim=projection.dim, format=FORMAT,
+        created=now(), binding=projection.binding(info.fingerprint),
+    )  # fmt: skip
+    _write_info(database, info)
 
 
-def create_database(
-    path: str, info: MapInfo, projection: Projection | None, agreement: dict[str, float]
-) -> sqlite3.Connection:
+def _write_info(database: sqlite3.Connection, info: MapInfo) -> None:
+    meta = {key: str(value) for key, value in asdict(info).items()}
+    database.executemany('INSERT OR REPLACE INTO meta VALUES (?, ?)', meta.items())
+
+
+def open_database(path: Path | str, writable: bool) -> sqlite3.Connection:
+    """Connect to the file of a map.
+
+    Raises:
+        MapError: no such file, or it cannot be opened.
+    """
+    if not Path(path).is_file():
+        raise MapError(f'no map at {path}: build one with `vpr map build BAG -o FILE.vprmap`')
+    mode = 'rw' if writable else 'ro'
+    try:
+        return sqlite3.connect(
+            f'{Path(path).resolve().as_uri()}?mode={mode}',
+            uri=True, check_same_thread=False, isolation_level=None,
+        )  # fmt: skip
+    except sqlite3.Error as error:
+        raise MapError(f'{path} is not a readable map: {error}') from None
+
+
+def create_database(path: str, info: MapInfo) -> sqlite3.Connection:
     """Lay out an empty map in a new file.
 
     Raises:
         MapError: it cannot be written.
     """
-    meta = {key: str(value) for key, value in asdict(info).items()}
     try:
         database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         database.execute('PRAGMA journal_mode = WAL')
@@ -141,24 +174,44 @@ def create_database(
         for statement in TABLES.split(';\n'):
             if statement.strip():
                 database.execute(statement)
-        database.executemany('INSERT INTO meta VALUES (?, ?)', meta.items())
-        if projection is not None:
-            write_projection(database, projection, agreement)
+        _write_info(database, info)
         database.execute('COMMIT')
     except sqlite3.Error as error:
         raise MapError(f'cannot write a map at {path}: {error}') from None
     return database
 
 
+def count_places(database: sqlite3.Connection, info: MapInfo, path: str) -> int:
+    """Number of places.
+
+    Raises:
+        MapError: descriptors are missing or of another length.
+    """
+    query = 'SELECT count(*), coalesce(sum(length(descriptor)), 0) FROM places'
+    count, size = database.execute(query).fetchone()
+    if size != 2 * info.dim * count:
+        raise MapError(f'{path} is damaged: descriptors and places do not correspond')
+    return int(count)
+
+
 def place_row(place: Place, descriptor: np.ndarray, thumbnail: bytes | None) -> tuple[Any, ...]:
     """Values of a new row, without its id."""
     pose = place.pose
     coordinates = (None,) * 7 if pose is None else (*pose.position_m, *pose.quaternion)
-    blob = np.asarray(descriptor, dtype='<f2').tobytes()
     return (
         place.session_id, place.stamp_ns, place.camera, *coordinates, place.travelled_m,
-        thumbnail, blob,
+        thumbnail, to_blob(descriptor),
     )  # fmt: skip
+
+
+def to_blob(descriptor: np.ndarray) -> bytes:
+    """A descriptor (D,) as a row has it."""
+    return np.asarray(descriptor, dtype='<f2').tobytes()
+
+
+def from_blobs(blobs: Iterable[bytes], dim: int) -> np.ndarray:
+    """Descriptors (N, dim), float32, of N rows."""
+    return np.frombuffer(b''.join(blobs), '<f2').reshape(-1, dim).astype(np.float32)
 
 
 def as_stored(descriptor: np.ndarray) -> np.ndarray:

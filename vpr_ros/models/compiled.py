@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vpr_ros.models import processor
 from vpr_ros.models.network import PlaceNetwork
 from vpr_ros.records import Features, ImageInput, LocalFeatures
 
@@ -67,14 +68,14 @@ class CompiledCall:
         Args:
             network: in eval mode, fp32, on the CPU.
             spec: its input.
-            precision: `fp32` or `bf16`.
+            precision: `fp32`, `bf16` or, of a network that was quantised, `int8`.
 
         Raises:
             CompileError: OpenVINO refuses.
         """
         package = openvino()
         settings = {
-            'INFERENCE_PRECISION_HINT': HINTS[precision],
+            'INFERENCE_PRECISION_HINT': HINTS[processor.float_precision(precision)],
             'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_NUM_THREADS': torch.get_num_threads(),
             # Pinned threads wait for a core that another process of the robot keeps busy.

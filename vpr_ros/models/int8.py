@@ -9,17 +9,22 @@ channels is moved into the weight first (SmoothQuant, Xiao et al. 2023, arXiv 22
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vpr_ros.errors import CheckpointError
 from vpr_ros.models import dinov2
 from vpr_ros.models.network import PlaceNetwork
+from vpr_ros.models.published import cache_folder
+from vpr_ros.models.released import read_safetensors
 
 SMOOTHING = 0.8  # alpha of SmoothQuant
+MARGIN = 1.5  # of ranges: cutting off what is larger on new pictures costs more than coarseness
 LEVELS = 255
 TINY = 1e-5
 
@@ -38,7 +43,7 @@ class Int8Linear(nn.Module):
             smoothing: share of the size of its channels that goes into the weight.
         """
         super().__init__()
-        weight = linear.weight.detach()
+        weight, seen = linear.weight.detach(), seen * MARGIN
         self.gain = channel_gain(seen, weight, smoothing) if smoothing else None
         if self.gain is not None:
             seen, weight = seen * self.gain, weight / self.gain
@@ -104,7 +109,41 @@ def _widen(ranges: Ranges, key: str, module: nn.Module, inputs: tuple[torch.Tens
 
 
 def quantise(network: PlaceNetwork, ranges: Ranges) -> None:
-    """Round the linear layers of a network's transformer blocks to 8 bits, in place."""
+    """Round the linear layers of a network's transformer blocks to 8 bits, in place.
+
+    Raises:
+        CheckpointError: the ranges are not of this network.
+    """
+    layers = {key: getattr(parent, name) for key, (parent, name) in linears(network).items()}
+    wanted = {key: (2, layer.in_features) for key, layer in layers.items()}
+    if {key: tuple(seen.shape) for key, seen in ranges.items()} != wanted:
+        raise CheckpointError(
+            f'expected the ranges of {len(wanted)} layers for int8, found {len(ranges)} of this '
+            'or another network: measure them with `vpr weights quantize`'
+        )
     for key, (parent, name) in linears(network).items():
         smoothing = SMOOTHING if isinstance(parent, dinov2.Mlp) and name == 'fc2' else 0.0
-        setattr(parent, name, Int8Linear(getattr(parent, name), ranges[key], smoothing))
+        setattr(parent, name, Int8Linear(layers[key], ranges[key], smoothing))
+
+
+def ranges_file(name: str, fingerprint: str) -> Path:
+    """Where the ranges of a model with these weights are kept."""
+    return cache_folder() / f'{name}-{fingerprint[:16]}.int8.safetensors'
+
+
+def read_ranges(name: str, fingerprint: str) -> Ranges:
+    """The ranges of a model with these weights.
+
+    Raises:
+        CheckpointError: they were not measured yet, or the file is damaged.
+    """
+    path = ranges_file(name, fingerprint)
+    if not path.is_file():
+        raise CheckpointError(
+            f'{name} was not prepared for int8 on this machine: run `vpr weights quantize {name}` '
+            'once, or use precision auto'
+        )
+    ranges = read_safetensors(path)
+    if not all(torch.isfinite(seen).all() for seen in ranges.values()):
+        raise CheckpointError(f'{path} is damaged: run `vpr weights quantize {name}` again')
+    return ranges

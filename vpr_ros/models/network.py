@@ -13,13 +13,15 @@ class PlaceNetwork(nn.Module):
     """Normalised images (B, 3, H, W) to descriptors (B, D), on a vision transformer.
 
     `single_image` is False where a descriptor depends on the other images of its batch; such a
-    network is for evaluation alone. `has_local` says that `features` adds local features.
+    network is for evaluation alone. `has_local` says that `features` adds local features. `ranges`
+    are those of `int8.measured_ranges`, once they are known.
     """
 
     backbone: VisionTransformer
     descriptor_dim: int
     single_image: bool = True
     has_local: bool = False
+    ranges: dict[str, torch.Tensor] | None = None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W), normalised, to descriptors (B, D)."""

@@ -12,6 +12,7 @@ import torch
 
 from vpr_ros.errors import CheckpointError, ConfigError
 from vpr_ros.image import check_tensor, to_batch
+from vpr_ros.models.int8 import read_ranges
 from vpr_ros.models.network import PlaceNetwork
 from vpr_ros.models.published import PUBLISHED
 from vpr_ros.models.runtime import Placement, Runtime, resolve_device, resolve_precision
@@ -53,15 +54,17 @@ class PlaceModel:
     @fingerprint.setter
     def fingerprint(self, value: str | None) -> None:
         self._fingerprint, self._runtime = value, None  # other weights were loaded
+        self.network.ranges = None
 
     def place(self, device: str = 'auto', precision: str = 'auto') -> None:
         """Say where and how the model shall run; it starts there once it has weights.
 
         Args:
             device: `auto`, `cpu` or `cuda`.
-            precision: `auto`, `fp32`, `bf16` or `fp16`.
+            precision: `auto`, `fp32`, `bf16`, `fp16` or, on a CPU, `int8`.
 
         Raises:
+            CheckpointError: `int8`, for which the model was not prepared.
             ConfigError: no such device, or it does not compute in that precision.
             DeviceError: the device has not enough memory.
         """
@@ -91,6 +94,8 @@ class PlaceModel:
 
     def _started(self) -> Runtime | None:
         if self._runtime is None and self._wishes and self.fingerprint is not None:
+            if self._wishes[1] == 'int8' and self.network.ranges is None:
+                self.network.ranges = read_ranges(self.name, self.fingerprint)
             self._runtime = Runtime(self.network, self.input, *self._wishes)
         return self._runtime
 

@@ -104,8 +104,8 @@ def build_model(
         device: `auto`, `cpu` or `cuda`; `auto` takes a GPU where there is one with enough memory.
         weights: checkpoint file; empty takes those of `find_weights`. A model without either is
             returned without weights, for `load_checkpoint` or training, and refuses to describe.
-        precision: `auto`, `fp32`, `bf16` or `fp16`; `auto` takes the fastest that stays within
-            cosine 0.999 of fp32.
+        precision: `auto`, `fp32`, `bf16`, `fp16` or `int8`; `auto` takes the fastest that stays
+            within cosine 0.999 of fp32.
 
     Raises:
         ConfigError: no such model or device, or the device does not compute in that precision.

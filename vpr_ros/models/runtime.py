@@ -17,7 +17,7 @@ import torch
 
 from vpr_ros.errors import ConfigError, DeviceError
 from vpr_ros.image import to_tensor
-from vpr_ros.models import compiled, packed, processor
+from vpr_ros.models import compiled, int8, packed, processor
 from vpr_ros.models.compiled import CompiledCall
 from vpr_ros.models.cuda_graph import GraphedCall
 from vpr_ros.models.network import PlaceNetwork
@@ -25,6 +25,7 @@ from vpr_ros.records import Features, ImageInput
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 LEAST_COSINE = 0.999  # of a descriptor in lower precision to that in fp32
+LEAST_COSINE_INT8 = 0.995
 AMPERE = 8
 
 Call = Callable[[torch.Tensor], Features]
@@ -69,9 +70,11 @@ def resolve_precision(precision: str, device: torch.device) -> Placement:
     Raises:
         ConfigError: the device cannot compute in the precision asked for.
     """
-    if precision not in (*PRECISIONS, 'auto'):
-        expected = ', '.join(('auto', *PRECISIONS))
+    if precision not in (*PRECISIONS, 'auto', 'int8'):
+        expected = ', '.join(('auto', *PRECISIONS, 'int8'))
         raise ConfigError(f'precision {precision!r}: expected one of {expected}')
+    if precision == 'int8':
+        return _in_int8(device)
     if device.type == 'cuda':
         return _on_gpu(precision, device)
     can_bf16 = compiled.can_compile() or packed.can_pack(torch.bfloat16)
@@ -89,6 +92,20 @@ def resolve_precision(precision: str, device: torch.device) -> Placement:
             'use precision auto or fp32'
         )
     return Placement(device, precision)
+
+
+def _in_int8(device: torch.device) -> Placement:
+    if device.type == 'cuda':
+        raise ConfigError('precision int8 is for CPUs alone: use device cpu, or precision auto')
+    if not compiled.can_compile():
+        raise ConfigError('precision int8 needs OpenVINO: `pip install openvino`, or use auto')
+    found = processor.first_of(processor.INT8)
+    if not found:
+        raise ConfigError(
+            'precision int8 was asked for, but this processor has no fast products of 8 bits '
+            f'({", ".join(processor.INT8)}): use precision auto'
+        )
+    return Placement(device, 'int8', f'the processor has {found}')
 
 
 def _on_gpu(precision: str, device: torch.device) -> Placement:
@@ -118,11 +135,13 @@ class Runtime:
             network: in eval mode, fp32, on the CPU; it is left as it is.
             spec: its input.
             device: `auto`, `cpu` or `cuda`; `auto` may fall back to the CPU.
-            precision: `auto`, `fp32`, `bf16` or `fp16`; `auto` may fall back to fp32.
+            precision: `auto`, `fp32`, `bf16`, `fp16` or, on a CPU, for a network whose ranges
+                are known, `int8`; `auto` may fall back to fp32 and never takes int8.
 
         Raises:
             ConfigError: no such device or precision, or a precision asked for by name moves the
                 descriptors too far.
+            CheckpointError: the ranges for int8 are missing or another network's.
             DeviceError: the device asked for by name has not enough memory.
         """
         self._network, self._spec, self._may_fall_back = network, spec, device == 'auto'
@@ -154,12 +173,13 @@ class Runtime:
         with torch.inference_mode():
             wanted = self._network.features(probe).descriptor
         cosine = float((found.double() * wanted.double()).sum())
-        if cosine >= LEAST_COSINE:
+        least = LEAST_COSINE_INT8 if asked == 'int8' else LEAST_COSINE
+        if cosine >= least:
             return
         if asked != 'auto':
             raise ConfigError(
                 f'{asked} turns the descriptor of a test image to cosine {cosine:.4f} with fp32, '
-                f'at least {LEAST_COSINE} is wanted: use precision auto or fp32'
+                f'at least {least} is wanted: use precision auto or fp32'
             )
         reason = f'{self.placement.precision} only reaches cosine {cosine:.4f}'
         self.placement = replace(self.placement, precision='fp32', reason=reason)
@@ -170,6 +190,8 @@ class Runtime:
         try:
             self._run = as_called(network, self._spec, self.placement)
         except compiled.CompileError as error:
+            if self.placement.precision == 'int8':
+                raise ConfigError(f'no int8 here, use precision auto: {error}') from None
             self.placement = replace(self.placement, engine='torch', reason=str(error))
             self._prepare()
 
@@ -191,7 +213,9 @@ def prepared(network: PlaceNetwork, spec: ImageInput, placement: Placement) -> P
     patch = network.backbone.config.patch
     network.backbone.fix_positions((spec.size[0] // patch, spec.size[1] // patch))
     packed.fold_layer_scale(network)
-    dtype = PRECISIONS[placement.precision]
+    if placement.precision == 'int8':
+        int8.quantise(network, network.ranges or {})
+    dtype = PRECISIONS[processor.float_precision(placement.precision)]
     if placement.device.type == 'cuda':
         packed.cast_weights(network, dtype)
     elif placement.engine == 'torch' and packed.can_pack(dtype):
@@ -203,9 +227,12 @@ def prepared(network: PlaceNetwork, spec: ImageInput, placement: Placement) -> P
 
 def with_engine(placement: Placement, network: PlaceNetwork) -> Placement:
     """OpenVINO for what it computes in, image by image, where it is installed."""
-    possible = placement.device.type == 'cpu' and placement.precision in compiled.HINTS
+    floats = processor.float_precision(placement.precision)
+    possible = placement.device.type == 'cpu' and floats in compiled.HINTS
     if possible and network.single_image and compiled.can_compile():
         return replace(placement, engine='openvino')
+    if placement.precision == 'int8':
+        raise ConfigError('int8 is for networks that describe an image by itself: use auto')
     return placement
 
 

@@ -13,12 +13,15 @@ import numpy as np
 import torch
 
 from vpr_ros.errors import ConfigError
+from vpr_ros.image import to_batch
+from vpr_ros.models.int8 import Ranges, measured_ranges
 from vpr_ros.models.network import PlaceNetwork
 from vpr_ros.models.packed import PackedLinear, can_pack
 from vpr_ros.models.place_model import PlaceModel
+from vpr_ros.models.processor import float_precision
 from vpr_ros.models.registry import MODELS, load_model
-from vpr_ros.models.runtime import PRECISIONS, as_called, prepared
-from vpr_ros.records import Features
+from vpr_ros.models.runtime import PRECISIONS, as_called, prepared, probe_image
+from vpr_ros.records import Features, ImageInput
 
 RANDOM = 'random'  # in place of a fingerprint
 PRODUCT = {'cpu': 2048, 'cuda': 8192}  # side of the matrices whose product is taken for the peak
@@ -58,6 +61,11 @@ def check_model(name: str, size: tuple[int, int] | None = None) -> None:
         PlaceModel(name, spec.network(), replace(spec.input, size=size or spec.input.size))
 
 
+def random_ranges(network: PlaceNetwork, image_input: ImageInput) -> Ranges:
+    """Ranges for int8 of a network with random weights: enough for its time."""
+    return measured_ranges(network, [to_batch([probe_image(image_input.size)], image_input)])
+
+
 @dataclass(frozen=True)
 class Stages:
     """Steps of a placed model; `describe` is all but the decoding."""
@@ -76,6 +84,7 @@ def stages(model: PlaceModel, reference: PlaceNetwork) -> Stages:
         reference: its network in fp32 on the CPU, to take the backbone alone from.
     """
     placement = model.placement
+    reference.ranges = model.network.ranges
     alone = BackboneAlone(prepared(reference, model.input, placement))
     backbone = as_called(alone, model.input, placement)
 
@@ -130,9 +139,9 @@ def plain(
 def product(device: torch.device, precision: str) -> Callable[[], torch.Tensor]:
     """A large product of matrices, for the peak of a device in a precision.
 
-    On a CPU by oneDNN with the weight reordered, as in our own layers.
+    On a CPU by oneDNN with the weight reordered, as in our own layers; never in 8 bits.
     """
-    side, dtype = PRODUCT[device.type], PRECISIONS[precision]
+    side, dtype = PRODUCT[device.type], PRECISIONS[float_precision(precision)]
     left, right = torch.randn(2, side, side, device=device).to(dtype)
     if device.type == 'cpu' and can_pack(dtype):
         layer = PackedLinear(torch.nn.Linear(side, side, bias=False), dtype)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpr_ros.bags.keyframes import Keyframe
 from vpr_ros.bags.reader import open_bag
 from vpr_ros.errors import MapError
-from vpr_ros.maps.compress import compress
-from vpr_ros.maps.files import discard, replace_when_complete
+from vpr_ros.maps.compress import Compression, compress
+from vpr_ros.maps.files import writing
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
@@ -19,12 +19,16 @@ from vpr_ros.records import Place
 
 @dataclass(frozen=True)
 class MapSummary:
-    """What a map was built from and what was lost on the way."""
+    """What a map was built from, what was lost on the way, and figures of its compression.
+
+    `compression` is empty where the descriptors are whole.
+    """
 
     places: int
     images: int
     posed: int
     losses: tuple[str, ...]
+    compression: dict[str, float] = field(default_factory=dict)
 
 
 def build_map(
@@ -34,7 +38,7 @@ def build_map(
     options: DriveOptions | None = None,
     progress: Progress = lambda done, total: None,
     overwrite: bool = False,
-    dim: int = 0,
+    compression: Compression | None = None,
 ) -> MapSummary:
     """Build a map from a recorded drive, whole or not at all.
 
@@ -45,28 +49,23 @@ def build_map(
         options: topics and keyframe rule.
         progress: called with images read and images in all.
         overwrite: replace an existing map, once the new one is complete.
-        dim: length of the descriptors in the map; 0: whole, as the model gives them.
+        compression: shortens the descriptors, where there are more places than its length.
 
     Raises:
         BagError: the recording or a topic of it cannot be read.
         CheckpointError: the model has no weights.
-        ConfigError: the model's descriptors depend on the batch.
-        MapError: the file exists, cannot be written, or no place was found.
+        ConfigError: the model's descriptors depend on the batch, or are short already.
+        MapError: the file exists, cannot be written, is being written to, or no place was found.
     """
     model.require_single_image()
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise MapError(f'{path} exists already: choose another name, remove it, or overwrite')
-    part = path.with_name(path.name + '.part')
-    discard(part)
-    try:
+    if compression:
+        compression.check(model.descriptor_dim)
+    with writing(Path(path), overwrite) as part:
         summary = _fill(bag_path, model, part, options or DriveOptions(), progress)
-        if dim:
-            compress(part, part, dim, overwrite=True)
-        replace_when_complete(part, path)
+        if compression and compression.dim < summary.places:
+            figures = compress(part, part, compression, overwrite=True)
+            summary = replace(summary, compression=figures)
         return summary
-    finally:
-        discard(part)
 
 
 def _fill(

@@ -38,8 +38,8 @@ class Recognizer:
         """Bind a model, a map made with it and the settings.
 
         Raises:
-            ConfigError: neither the settings nor the weights give a similarity threshold, or the
-                model's descriptors depend on the batch.
+            ConfigError: neither the settings nor the weights give a similarity threshold for this
+                map, or the model's descriptors depend on the batch.
         """
         model.require_single_image()
         self.model = model
@@ -47,7 +47,7 @@ class Recognizer:
         self.config = config or RecognizerConfig()
         self.session_id = session_id
         self.camera = camera
-        self.threshold = _threshold(model, self.config)
+        self.threshold = _threshold(model, place_map, self.config)
         self.travelled_m = 0.0
         self._agreement = Agreement(self.config.decision)
         self._keyframes = KeyframeSelector(self.config.keyframes)
@@ -182,8 +182,14 @@ def _travelled_m(place: Place) -> float:
     return place.travelled_m or 0.0
 
 
-def _threshold(model: PlaceModel, config: RecognizerConfig) -> float:
-    threshold = config.decision.similarity_threshold or model.similarity_threshold
+def _threshold(model: PlaceModel, place_map: PlaceMap, config: RecognizerConfig) -> float:
+    given = config.decision.similarity_threshold
+    if not given and not place_map.keeps_cosines:
+        raise ConfigError(
+            f'the similarities of {place_map.path} are those of a centred compression, which no '
+            'threshold of weights is made for: set decision.similarity_threshold'
+        )
+    threshold = given or model.similarity_threshold
     if not threshold:
         raise ConfigError(
             f'the weights of {model.name} carry no similarity threshold: '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 from vpr_ros.synthetic.bag import Progress, check_free, write_bag
 from vpr_ros.synthetic.drives import START_NS, Drive, plan_drive
 from vpr_ros.synthetic.lights import LIGHTS, Session
+from vpr_ros.synthetic.render import render_scene
 from vpr_ros.synthetic.routes import Route, circuit, length_m, streets_alike, streets_of, walk
+from vpr_ros.synthetic.scene import Scene
 from vpr_ros.synthetic.town import Town
 
 DAY_NS = 86_400_000_000_000
@@ -49,6 +52,15 @@ def plan_demo(town: Town, seed: int) -> tuple[Drive, Drive]:
     distance = length_m(plan, second_route) - 15.0
     second = plan_drive(town, afternoon, rng, distance, second_route, start_ns=START_NS + DAY_NS)
     return first, second
+
+
+def demo_pictures(count: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Draw `count` pictures (H, W, 3) uint8 RGB, evenly from both drives, one half of each."""
+    town = Town.build(seed)
+    for drive, share in zip(plan_demo(town, seed), (count - count // 2, count // 2), strict=True):
+        scene = Scene.build(town, drive.session)
+        for index in np.linspace(0, len(drive) - 1, share).round().astype(int):
+            yield render_scene(scene, drive.view(index), drive.camera)
 
 
 def _other_outing(
