@@ -1,0 +1,39 @@
+"""Every setting with its default, unit, range and help: the one home of each default.
+
+The same field becomes a ROS parameter, a command-line option and a YAML key. Later wins:
+dataclass, file, command line. An unknown key is an error, and so is a value of another type.
+"""
+
+from vpr_ros.config.node import NodeConfig
+from vpr_ros.config.options import (
+    Option,
+    checked,
+    from_dict,
+    load,
+    option,
+    to_dict,
+    updated,
+    walk,
+)
+from vpr_ros.config.recognition import (
+    DecisionConfig,
+    KeyframeConfig,
+    ModelConfig,
+    PoseConfig,
+    RecognizerConfig,
+    SearchConfig,
+)
+from vpr_ros.config.training import (
+    AugmentConfig,
+    LossConfig,
+    SamplerConfig,
+    TrainConfig,
+    ValidationConfig,
+)
+
+__all__ = [
+    'AugmentConfig', 'DecisionConfig', 'KeyframeConfig', 'LossConfig', 'ModelConfig', 'NodeConfig',
+    'Option', 'PoseConfig', 'RecognizerConfig', 'SamplerConfig', 'SearchConfig',
+    'TrainConfig', 'ValidationConfig', 'checked',
+    'from_dict', 'load', 'option', 'to_dict', 'updated', 'walk',
+]  # fmt: skip
