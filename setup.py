@@ -37,12 +37,17 @@ setup(
         'scipy',
         'torch',
     ],
-    extras_require={'export': ['onnx', 'onnxruntime', 'onnxscript'], 'test': ['pytest']},
+    extras_require={
+        'export': ['onnx', 'onnxruntime', 'onnxscript'],
+        'test': ['pytest'],
+        'train': ['tensorboard'],
+    },
     zip_safe=False,
     entry_points={
         'console_scripts': [
             'vpr = vpr_ros.cli.main:main',
             'place_recognition = vpr_ros.nodes.place_recognition:main',
+            'trainer = vpr_ros.nodes.trainer:main',
         ],
     },
 )

@@ -99,7 +99,7 @@ def by_ros() -> set[str]:
 
 def test_imports_and_declared_dependencies_are_the_same(setup_call):
     needed = imported(ROOT / 'vpr_ros') | imported(ROOT / 'launch')
-    optional = set(setup_call['extras_require']['export'])
+    optional = {*setup_call['extras_require']['export'], *setup_call['extras_require']['train']}
     assert needed - optional == by_pip(setup_call) | by_ros()
 
 

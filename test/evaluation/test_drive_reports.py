@@ -11,6 +11,7 @@ from vpr_ros.evaluation.drive_answers import read_answers
 from vpr_ros.evaluation.drives import evaluate_drive, evaluate_live
 from vpr_ros.evaluation.protocols import TruthRule
 from vpr_ros.evaluation.report import write_report
+from vpr_ros.maps.compress import Compression, compress
 from vpr_ros.recognition.drive import DriveOptions
 from vpr_ros.recognition.mapping import build_map
 
@@ -44,6 +45,12 @@ def test_a_second_drive_in_the_map_of_the_first(small_map, tiny_model, tmp_path)
     assert report.evaluation.closures.correct == 19
     assert report.evaluation.closures.wrong == 0
     assert len(report.references) == 45
+
+
+def test_the_length_of_descriptors_is_that_of_the_map(small_bag, small_map, tiny_model, tmp_path):
+    compress(small_map, tmp_path / 'short.vprmap', Compression(dim=16))
+    report = evaluate_drive(small_bag, tiny_model, RULE, map_path=tmp_path / 'short.vprmap')
+    assert report.evaluation.setup.descriptor_length == 16 < tiny_model.descriptor_dim
 
 
 def test_strangers_are_refused(small_map, tiny_model, tmp_path):

@@ -1,40 +1,64 @@
 """The threshold refuses what the training set knows to be wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from small_drive import texture
+from small_views import texture_views
 
-from vpr_ros.training.data import join, place_set
+from vpr_ros.config import SamplerConfig
 from vpr_ros.training.threshold import measure_similarities, similarity_threshold
+from vpr_ros.training.views import joined
+
+
+def measured(views, rows, sampler=SamplerConfig()):  # noqa: B008
+    return measure_similarities(
+        views, lambda index: rows[index], sampler, np.random.default_rng(0)
+    )
+
+
+def scattered(places, views=2, seed=0):
+    """Views of a place have the same descriptor."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(places, 64))
+    return np.repeat(x / np.linalg.norm(x, axis=1, keepdims=True), views, axis=0)
 
 
 @pytest.fixture
-def data():
-    """Ten places twice the same picture, one of them also under another name: an alias."""
-    images = [texture(place) for place in range(10) for _ in range(2)] + [texture(0)]
-    return place_set(images, np.array([*np.repeat(np.arange(10), 2), 10]), 'textures')
+def twins():
+    """Ten places seen twice each; place 9 looks like place 0."""
+    rows = scattered(10)
+    rows[18:] = rows[0]
+    return texture_views(10, views=2), rows
 
 
-def test_similarities_of_twins_and_aliases(tiny_model, data):
-    [source] = measure_similarities(tiny_model, data)
-    assert np.allclose(source.genuine[:20], 1.0, atol=1e-5)
-    assert source.genuine[20] == -1.0  # nothing else shows that place
-    assert np.allclose(source.impostor[[0, 1, 20]], 1.0, atol=1e-5)  # deceived by the alias
-    assert (source.impostor[2:20] < 0.9999).all()
+def test_similarities_of_twins_and_aliases(twins):
+    [area] = measured(*twins)
+    assert np.allclose(area.genuine, 1.0, atol=1e-3)
+    assert np.allclose(area.impostor[[0, 1, 18, 19]], 1.0, atol=1e-3)  # deceived by the alias
+    assert (area.impostor[2:18] < 0.9).all()
 
 
-def test_the_threshold_lies_above_the_share_asked_for(tiny_model, data):
-    [source] = measure_similarities(tiny_model, data)
-    found = similarity_threshold(tiny_model, data, quantile=0.8)
-    assert np.mean(source.impostor <= found.value) >= 0.8
-    assert found.value < 0.9999
-    assert found.accepted_genuine['textures'] == pytest.approx(20 / 21)
-    above = np.mean(source.impostor >= found.value)
-    assert found.accepted_impostors['textures'] == pytest.approx(above)
-    assert similarity_threshold(tiny_model, data, quantile=0.99).value > 0.9999
+def test_the_threshold_lies_above_the_share_asked_for(twins):
+    areas = measured(*twins)
+    found = similarity_threshold(areas, quantile=0.75)
+    assert np.mean(areas[0].impostor <= found.value) >= 0.75
+    assert found.accepted_genuine['textures'] == 1.0
+    assert found.accepted_impostors['textures'] == pytest.approx(
+        np.mean(areas[0].impostor >= found.value)
+    )
+    assert similarity_threshold(areas, quantile=0.99).value > 0.99
 
 
-def test_sources_are_told_apart(tiny_model, data):
-    other = place_set([texture(k) for k in (20, 20, 21, 21)], np.array([0, 0, 1, 1]), 'others')
-    found = similarity_threshold(tiny_model, join([data, other]))
-    assert set(found.accepted_genuine) == {'textures', 'others'}
+def test_places_within_the_radius_are_neither_right_nor_wrong(twins):
+    views, rows = twins
+    close = replace(views, position_m=views.position_m * 0.01)  # all within 10 m
+    [area] = measured(close, rows)
+    assert (area.impostor == -1.0).all()
+
+
+def test_areas_are_told_apart(twins):
+    views, rows = twins
+    both = joined([views, texture_views(3, views=2, seed=1)])
+    found = measured(both, np.concatenate([rows, scattered(3, seed=5)]))
+    assert [len(area.impostor) for area in found] == [20, 6]

@@ -1,44 +1,32 @@
-"""The loop learns, repeats itself exactly, and stops at nonsense."""
+"""The loop learns, repeats itself exactly, goes on exactly, and stops at nonsense."""
 
-import cv2
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from small_views import CONFIG, texture_views, textures
 
-from vpr_ros.config import AugmentConfig, LossConfig, TrainConfig
+from vpr_ros.config import LossConfig, TrainConfig, ValidationConfig
 from vpr_ros.errors import CheckpointError, ConfigError, DatasetError
 from vpr_ros.models.dinov2 import VIT_TINY, VisionTransformer
 from vpr_ros.models.registry import untrained_model
-from vpr_ros.records import Pose
-from vpr_ros.training.augment import augment
-from vpr_ros.training.data import STORED_SIZE, join, place_set, places_by_pose
 from vpr_ros.training.distill import load_teacher
-from vpr_ros.training.train import learning_rate, train
-
-CONFIG = TrainConfig(
-    model='sage_test', device='cpu', steps=60, places_per_batch=8, views_per_place=3,
-    learning_rate=5e-3, average=0.9, single_image_share=0.0,
-    augment=AugmentConfig(smallest_crop=0.9, stretch=1.0, tilt_deg=0.0, light=0.1, grey=0.0),
-)  # fmt: skip
-
-
-def textures(places=12, views=4, seed=0):
-    """Places are coarse textures; views are crops of them in another light."""
-    rng = np.random.default_rng(seed)
-    for _ in range(places):
-        texture = cv2.resize(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8), (160, 120))
-        for _ in range(views):
-            y, x = rng.integers(0, 12, 2)
-            yield (texture[y : y + 108, x : x + 148] * rng.uniform(0.7, 1.0)).astype(np.uint8)
+from vpr_ros.training.train import Watcher, train
 
 
 @pytest.fixture(scope='module')
-def data():
-    return place_set(textures(), np.repeat(np.arange(12), 4), 'textures')
+def views():
+    return texture_views()
 
 
-def fresh():
-    return untrained_model('sage_test')
+def fresh(name='sage_test'):
+    return untrained_model(name)
+
+
+def bits(model):
+    return torch.cat([p.detach().flatten() for p in model.network.parameters()])
 
 
 def recall(model, images, places):
@@ -50,50 +38,137 @@ def recall(model, images, places):
     return (places[similarity.argmax(dim=1).numpy()] == places).mean()
 
 
-def test_training_separates_places(data):
-    model, losses = fresh(), []
-    places = np.repeat(np.arange(12), 4)
-    held_out = list(textures(seed=7))
-    before = recall(model, held_out, places)
-    train(model, data, CONFIG, report=lambda step: losses.append(step.losses['similarity']))
-    assert np.mean(losses[-8:]) < 0.95 * np.mean(losses[:4])
-    assert recall(model, held_out, places) > before + 0.1
+def test_training_separates_places(views, tmp_path):
+    model, losses, looks = fresh(), [], []
+    places, unseen = np.repeat(np.arange(12), 4), list(textures(12, seed=7))
+    before = recall(model, unseen, places)
+    watcher = Watcher(
+        step=lambda step: losses.append(step.losses['similarity']),
+        score=lambda step, score: looks.append((step, score.recall_at_1)),
+    )
+    result = train(model, views, CONFIG, tmp_path, watcher=watcher)
+    assert np.mean(losses[-8:]) < 0.98 * np.mean(losses[:4])
+    assert recall(model, unseen, places) > before + 0.1
     assert not model.network.training
+    assert [step for step, _ in looks] == [10, 20, 30, 40]
+    assert (result.best_step, result.best_recall_at_1) == max(looks, key=lambda look: look[1])
 
 
-def test_same_seed_same_weights_bit_for_bit(data):
-    from dataclasses import replace
-
-    short, weights = replace(CONFIG, steps=4), []
-    for seed in (0, 0, 1):
+def test_same_seed_same_weights_bit_for_bit(views, tmp_path):
+    short, weights = replace(CONFIG, steps=4, epoch_steps=0), []
+    for run, (seed, threads) in enumerate([(0, 1), (0, 3), (1, 1)]):
         model = fresh()
-        train(model, data, replace(short, seed=seed))
-        weights.append(torch.cat([p.flatten() for p in model.network.parameters()]))
-    assert torch.equal(weights[0], weights[1])
+        train(model, views, replace(short, seed=seed, decoders=threads), tmp_path / str(run))
+        weights.append(bits(model))
+    assert torch.equal(weights[0], weights[1])  # whatever the number of decoders
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_learning_rate_rises_and_falls():
-    rates = [learning_rate(step, CONFIG) for step in range(CONFIG.steps)]
-    assert max(rates) == CONFIG.learning_rate
-    top = rates.index(max(rates))
-    assert 0 < top < 4
-    assert rates[:top] == sorted(rates[:top])
-    assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[-1] < 0.05 * CONFIG.learning_rate
+@pytest.mark.parametrize('kind', ['sage', 'places', 'cliques'])
+@pytest.mark.parametrize('stop_after', [3, 10, 17])
+def test_stopped_and_resumed_is_the_same_bit_for_bit(views, tmp_path, kind, stop_after):
+    config = replace(CONFIG, steps=24, sampler=replace(CONFIG.sampler, kind=kind))
+    whole, parts, count = fresh(), fresh(), []
+    train(whole, views, config, tmp_path / 'whole')
+    watcher = Watcher(step=count.append, stop=lambda: len(count) == stop_after)
+    result = train(parts, views, config, tmp_path / 'parts', watcher=watcher)
+    assert not result.finished
+    assert result.steps == stop_after
+    parts = fresh()
+    assert train(parts, views, config, tmp_path / 'parts', resume=True).finished
+    assert torch.equal(bits(whole), bits(parts))
+    logs = [(tmp_path / name / 'log.jsonl').read_text() for name in ('whole', 'parts')]
+    assert logs[0] == logs[1]
 
 
-def test_nan_stops_with_the_step(data):
+def test_a_step_of_several_batches_draws_them_all(views, tmp_path):
+    config = replace(CONFIG, steps=4, epoch_steps=2, accumulate=3)
+    whole, parts, count = fresh(), fresh(), []
+    train(whole, views, config, tmp_path / 'whole')
+    stop = Watcher(step=count.append, stop=lambda: len(count) == 3)
+    train(parts, views, config, tmp_path / 'parts', watcher=stop)
+    from vpr_ros.training.state import load_state
+
+    plan = load_state(tmp_path / 'parts/state.safetensors').part('plan')
+    assert plan['images'].shape == (2 * 3, 8 * 3)
+    parts = fresh()
+    train(parts, views, config, tmp_path / 'parts', resume=True)
+    assert torch.equal(bits(whole), bits(parts))
+
+
+def test_early_stop_and_best_weights(views, tmp_path):
+    """A learning rate of nothing: the first look is never beaten."""
+    config = replace(
+        CONFIG, learning_rate=0.0, validation=ValidationConfig(share=0.2, every=3, patience=2)
+    )
+    result = train(fresh(), views, config, tmp_path)
+    assert (result.steps, result.best_step) == (9, 3)
+    assert 'no better recall@1' in result.reason
+
+
+def test_without_held_out_places_the_last_average_is_kept(views, tmp_path):
+    config = replace(CONFIG, steps=3, validation=ValidationConfig(share=0.0))
+    result = train(fresh(), views, config, tmp_path)
+    assert result.best_step is None
+    assert result.finished
+
+
+def test_a_picture_torn_in_the_middle_is_skipped_and_named(tmp_path):
+    lost, torn = [], texture_views(broken=(5, 40))
+    config = replace(CONFIG, steps=12, validation=ValidationConfig(share=0.0))
+    result = train(fresh(), torn, config, tmp_path, watcher=Watcher(lost=lost.append))
+    assert result.finished
+    assert sorted(item.name for item in lost) == ['texture 40', 'texture 5']
+    assert 'texture 5 is torn' in [item.reason for item in lost]
+    assert len(result.lost) == 2
+
+
+def test_all_pictures_torn_is_an_error(tmp_path):
+    with pytest.raises(DatasetError, match='none of the .* pictures'):
+        train(fresh(), texture_views(broken=tuple(range(96))), CONFIG, tmp_path)
+
+
+def test_nan_stops_with_the_step(views, tmp_path):
     model = fresh()
     with torch.no_grad():
         model.network.backbone.cls_token.fill_(torch.nan)
+    places = replace(CONFIG, sampler=replace(CONFIG.sampler, kind='places'))
     with pytest.raises(DatasetError, match='at step 0'):
-        train(model, data, CONFIG)
+        train(model, views, places, tmp_path)
 
 
-def test_teacher_losses_without_a_teacher(data):
+def test_the_log_is_json_lines(views, tmp_path):
+    train(fresh(), views, replace(CONFIG, steps=3), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / 'log.jsonl').read_text().splitlines()]
+    assert [line['step'] for line in lines] == [0, 1, 2, 2]
+    assert lines[0]['loss']['similarity'] > 0
+    assert lines[0]['active_pairs'] > 0
+    assert 0 <= lines[3]['recall_at_1'] <= 1
+
+
+def test_a_run_is_not_overwritten_and_another_one_not_resumed(views, tmp_path):
+    short = replace(CONFIG, steps=3)
+    train(fresh(), views, short, tmp_path)
+    with pytest.raises(CheckpointError, match='go on with --resume'):
+        train(fresh(), views, short, tmp_path)
+    with pytest.raises(CheckpointError, match='learning_rate = 0.005, found 0.1'):
+        train(fresh(), views, replace(short, learning_rate=0.1), tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match='starting weights'):
+        train(untrained_model('sage_test', 5), views, short, tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match='data = '):
+        train(fresh(), texture_views(seed=3), short, tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match='model = sage_test, found folpp_test'):
+        other = replace(short, model='folpp_test')
+        train(fresh('folpp_test'), views, other, tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match='no saved training'):
+        train(fresh(), views, short, tmp_path / 'elsewhere', resume=True)
+    assert train(fresh(), views, short, tmp_path, resume=True).finished  # nothing was lost
+
+
+def test_teacher_losses_without_a_teacher(views, tmp_path):
+    config = TrainConfig(model='sage_test', loss=LossConfig(tokens=1.0))
     with pytest.raises(ConfigError, match='need teacher weights'):
-        train(fresh(), data, TrainConfig(model='sage_test', loss=LossConfig(tokens=1.0)))
+        train(fresh(), views, config, tmp_path)
 
 
 @pytest.fixture
@@ -106,17 +181,22 @@ def teacher_file(tmp_path):
     return tmp_path / 'teacher.safetensors'
 
 
-def test_a_student_learns_from_a_teacher(data, teacher_file):
+def test_a_student_learns_from_a_teacher(views, teacher_file, tmp_path):
     """On another patch grid than the teacher's the tokens would not correspond: nano fits."""
-    model = untrained_model('sage_nano')
     config = TrainConfig(
-        device='cpu', steps=6, places_per_batch=4, views_per_place=1, learning_rate=1e-3,
-        loss=LossConfig(0.0, 1.0, 1.0),
+        scratch=True, device='cpu', steps=14, places_per_batch=4, views_per_place=1,
+        learning_rate=1e-3, loss=LossConfig(similarity=0.0, tokens=1.0, relations=1.0),
+        sampler=replace(CONFIG.sampler, kind='places'), validation=ValidationConfig(share=0.0),
     )  # fmt: skip
     losses = []
-    train(model, data, config, load_teacher(teacher_file, 192), lambda s: losses.append(s.losses))
+    train(
+        untrained_model('sage_nano'), views, config, tmp_path,
+        teacher=load_teacher(teacher_file, 192),
+        watcher=Watcher(step=lambda step: losses.append(step.losses)),
+    )  # fmt: skip
     assert set(losses[0]) == {'tokens', 'relations'}
-    assert losses[-1]['tokens'] < losses[0]['tokens']
+    tokens = [loss['tokens'] for loss in losses]
+    assert np.mean(tokens[-3:]) < np.mean(tokens[:3])
 
 
 def test_teacher_files_are_checked(tmp_path, teacher_file):
@@ -132,69 +212,34 @@ def test_teacher_files_are_checked(tmp_path, teacher_file):
         load_teacher(tmp_path / 'other', 192)
 
 
-def test_augmentation_keeps_range_and_follows_its_generator():
-    images = torch.rand(6, 3, 50, 60)
-    config = AugmentConfig(mirror=0.5, collage=0.5)
-    one, two, three = (
-        augment(images, (28, 28), config, torch.Generator().manual_seed(seed))
-        for seed in (0, 0, 1)
-    )
-    assert one.shape == (6, 3, 28, 28)
-    assert one.min() >= 0 and one.max() <= 1
-    assert torch.equal(one, two)
-    assert not torch.equal(one, three)
-
-
-def test_no_augmentation_is_a_plain_resize():
-    images = torch.rand(2, 3, 56, 56)
-    still = AugmentConfig(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    found = augment(images, (28, 28), still, torch.Generator())
-    expected = torch.nn.functional.interpolate(images, (28, 28), mode='bilinear')
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
-
-
-def test_places_by_pose_lie_apart():
-    line = [Pose((float(x), 0.0, 0.0)) for x in np.arange(0, 60, 0.5)]
-    back = [Pose((p.position_m[0], 1.0, 0.0), (0, 0, 1.0, 0.0)) for p in reversed(line)]
-    labels = places_by_pose([*line, None, *back], radius_m=4.0)
-    ahead, behind = labels[: len(line)], labels[len(line) + 1 :]
-    assert labels[len(line)] == -1
-    assert not set(ahead[ahead >= 0]) & set(behind[behind >= 0])  # the other way is another view
-    for a in set(ahead[ahead >= 0]):
-        for b in set(ahead[ahead >= 0]) - {a}:
-            x = np.arange(0, 60, 0.5)
-            gaps = np.abs(x[ahead == a][:, None] - x[ahead == b])
-            assert gaps.min() > 4.0
-
-
-def test_joining_keeps_places_apart(data):
-    both = join([data, data])
-    assert both.images.shape == (96, *STORED_SIZE, 3)
-    assert both.place_count == 24
-    assert set(both.places[:48]) & set(both.places[48:]) == set()
-    assert both.names == ('textures', 'textures')
-
-
-def test_one_place_is_not_enough():
-    with pytest.raises(DatasetError, match='at least 2'):
-        place_set(iter([np.zeros((4, 4, 3), np.uint8)] * 3), np.zeros(3, int), 'x')
-
-
 @pytest.mark.parametrize(
     ('settings', 'words'),
     [
         ({'loss': LossConfig(similarity=0.0)}, 'every loss has weight 0'),
         ({'image_size': 75}, 'multiple of the patch of 14, found 75'),
+        ({'precision': 'fp16', 'device': 'cpu'}, 'fp16 trains on a GPU only'),
+        ({'stored_views': 2, 'trainable': 'whole'}, 'stored_views needs frozen blocks'),
     ],
 )
-def test_settings_that_cannot_work_are_refused_before_the_first_step(data, settings, words):
+def test_settings_that_cannot_work_are_refused_before_the_first_step(
+    views, tmp_path, settings, words
+):
     steps = []
     with pytest.raises(ConfigError, match=words):
-        train(fresh(), data, TrainConfig(model='sage_test', **settings), report=steps.append)
+        train(
+            fresh(), views, replace(CONFIG, **settings), tmp_path,
+            watcher=Watcher(step=steps.append),
+        )  # fmt: skip
     assert steps == []
 
 
 @pytest.mark.parametrize('name', ['fol_test', 'folpp_test'])
-def test_a_network_without_a_recipe_is_refused(data, name):
-    with pytest.raises(ConfigError, match=f'{name} cannot be trained here'):
-        train(untrained_model(name), data, TrainConfig(model=name))
+def test_fol_trains_all_its_terms(views, tmp_path, name):
+    config = replace(CONFIG, model=name, steps=2, trainable='whole')
+    seen = []
+    train(
+        fresh(name), views, config, tmp_path, watcher=Watcher(step=lambda s: seen.append(s.losses))
+    )
+    assert set(seen[0]) == {
+        'similarity', 'local', 'alignment', 'separation', 'correspondences',
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`vpr demo` and `vpr demo-data`: the whole way on two synthetic drives."""
+"""`vpr demo` and `vpr demo-data`: the whole way on two synthetic drives; surveys to train on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vpr_ros.cli.console import console, progress
 from vpr_ros.cli.evaluate import show
 from vpr_ros.cli.live import show_live
+from vpr_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from vpr_ros.recognition.drive import DriveOptions
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 MODEL, RULE = 'sage_nano', 'slam'
 MAP_NAME = 'town.vprmap'
 TRUTH_TOPIC = '/ground_truth/pose'
+PLACES, SESSIONS, VIEWS_A_SESSION = 2000, 6, 2  # of a survey
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -26,15 +28,31 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     demo.add_argument('-o', '--out', default='demo_out', help='folder for everything it makes')
     demo.add_argument('--seed', type=int, default=0, help='of the town')
     demo.set_defaults(run=run_demo)
-    data = commands.add_parser('demo-data', help='render two drives through a synthetic town')
-    data.add_argument('-o', '--out', required=True, help='folder for the two bags')
+    data = commands.add_parser(
+        'demo-data', help='render two drives through a synthetic town, or a survey of one'
+    )
+    data.add_argument('-o', '--out', required=True, help='folder for the bags or the pictures')
     data.add_argument('--seed', type=int, default=0, help='of the town')
     data.add_argument('--workers', type=int, help='processes; without it: one a core')
     data.add_argument('--overwrite', action='store_true', help='replace earlier bags')
+    data.add_argument(
+        '--survey', action='store_true', help='JPEG files of all streets in several sessions'
+    )
+    data.add_argument('--places', type=int, help='of a survey, at least')
+    data.add_argument(
+        '--sessions',
+        help='of a survey: how many, or which: NAME=LIGHT/SEASON,... as in '
+        'reference=noon/summer,query=night/winter',
+    )
+    data.add_argument('--views', type=int, help='of each place, over all sessions')
     data.set_defaults(run=run_data)
 
 
 def run_data(arguments: argparse.Namespace) -> None:
+    if arguments.survey:
+        _run_survey(arguments)
+        return
+    _refuse_survey_options(arguments)
     from vpr_ros.synthetic.demo import write_demo
 
     start = time.monotonic()
@@ -43,6 +61,35 @@ def run_data(arguments: argparse.Namespace) -> None:
             arguments.out, arguments.seed, arguments.workers, report, arguments.overwrite
         )
     console.print(f'{drives.first} and {drives.second} in {time.monotonic() - start:.0f} s')
+
+
+def _run_survey(arguments: argparse.Namespace) -> None:
+    from vpr_ros.synthetic.outings import named_outings, plan_outings
+    from vpr_ros.synthetic.survey import write_survey
+
+    if arguments.overwrite:
+        raise ConfigError('--overwrite is for bags: remove the earlier survey yourself')
+    start, sessions = time.monotonic(), arguments.sessions or str(SESSIONS)
+    if sessions.isdecimal():
+        count = int(sessions)
+        outings = plan_outings(count, arguments.views or VIEWS_A_SESSION * count)
+    else:
+        outings = named_outings(sessions, arguments.views)
+    with progress('rendering') as report:
+        survey = write_survey(
+            arguments.out, arguments.seed, arguments.places or PLACES, outings,
+            workers=arguments.workers, progress=report,
+        )  # fmt: skip
+    console.print(
+        f'{survey.folder}: {survey.pictures} pictures of {survey.places} places, '
+        f'{survey.look_alike} of which look like another, in {time.monotonic() - start:.0f} s'
+    )
+
+
+def _refuse_survey_options(arguments: argparse.Namespace) -> None:
+    for option in ('places', 'sessions', 'views'):
+        if getattr(arguments, option) is not None:
+            raise ConfigError(f'--{option} is for surveys: add --survey, or leave it out')
 
 
 def run_demo(arguments: argparse.Namespace) -> None:

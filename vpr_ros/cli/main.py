@@ -46,3 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(sentence: str, code: int) -> int:
     print(f'vpr: {sentence}', file=sys.stderr)
     return code
+
+
+if __name__ == '__main__':  # for torchrun, which takes modules
+    sys.exit(main())

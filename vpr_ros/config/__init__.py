@@ -28,12 +28,13 @@ from vpr_ros.config.training import (
     LossConfig,
     SamplerConfig,
     TrainConfig,
+    TrainerConfig,
     ValidationConfig,
 )
 
 __all__ = [
     'AugmentConfig', 'DecisionConfig', 'KeyframeConfig', 'LossConfig', 'ModelConfig', 'NodeConfig',
     'Option', 'PoseConfig', 'RecognizerConfig', 'SamplerConfig', 'SearchConfig',
-    'TrainConfig', 'ValidationConfig', 'checked',
+    'TrainConfig', 'TrainerConfig', 'ValidationConfig', 'checked',
     'from_dict', 'load', 'option', 'to_dict', 'updated', 'walk',
 ]  # fmt: skip

@@ -110,8 +110,8 @@ class TrainConfig:
     scratch: bool = option(False, 'start from random weights')
     trainable: str = option(
         'auto',
-        'head: SAGE power norms, last LayerNorm and head, the backbone frozen; last4: the last '
-        'four blocks besides, as FoL; whole; auto: what the method asks for, whole for sage_nano',
+        'head: power norms, last LayerNorm and head, on a frozen backbone; last4: its last four '
+        'blocks besides; whole; auto: head for SAGE, last4 for FoL, whole from scratch',
         choices=('auto', 'head', 'last4', 'whole'),
     )
     teacher: str = option('', 'ViT-Ti/16 weights to learn from (timm names, safetensors)')
@@ -154,3 +154,18 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+
+
+@dataclass(frozen=True)
+class TrainerConfig(TrainConfig):
+    """The ROS executable `trainer`: a training run, and what `vpr train` takes as arguments."""
+
+    data: str = option(
+        '', 'sources as of `vpr train --data`, separated by spaces, quoted as in sh'
+    )
+    output: str = option('', 'the .safetensors file to write')
+    run_folder: str = option('', 'folder of state and log; empty: beside the output')
+    resume: bool = option(False, 'go on with an interrupted run, or begin where there is none')
+    image_topic: str = option('', 'of the bags; needed where they have several')
+    pose_topic: str = option('', 'of the bags; needed where they have several')
+    half: bool = option(False, 'store weights as fp16')

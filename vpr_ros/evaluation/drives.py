@@ -70,7 +70,7 @@ def evaluate_drive(
         session = place_map.add_session('drive') if map_path is None else None
         recognizer = Recognizer(model, place_map, config, session)
         answers = _ask(bag_path, recognizer, options, viewing_axis, progress)
-        setup = _setup(bag_path, model, config)
+        setup = _setup(bag_path, model, place_map.info.dim, config)
         return _scored(answers, rule, None if map_path is None else place_map, setup)
 
 
@@ -169,13 +169,16 @@ def _fitted(config: RecognizerConfig, rule: TruthRule, options: DriveOptions) ->
     return replace(config, decision=decision, keyframes=options.keyframes)
 
 
-def _setup(bag_path: Path | str, model: PlaceModel, config: RecognizerConfig) -> Setup:
+def _setup(
+    bag_path: Path | str, model: PlaceModel, length: int, config: RecognizerConfig
+) -> Setup:
+    """What was compared; `length` is that of the descriptors in the map, compressed perhaps."""
     decision = config.decision
     return Setup(
         dataset=Path(bag_path).name,
         model=model.id,
         image_size=model.input.size,
-        descriptor_length=model.descriptor_dim,
+        descriptor_length=length,
         preprocessing=f'{model.input.interpolation}, antialias {model.input.antialias}',
         notes={
             'similarity threshold': str(

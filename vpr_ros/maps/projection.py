@@ -8,7 +8,7 @@ map has no direction for is missing from them, and a place that is not in the ma
 
 Centred is SAGE's own protocol (arXiv 2509.25723, code): the mean removed, lengths as they come
 out, searched by distance. Its similarity, 1 - distance^2 / 2, is the cosine only while nothing is
-dropped, and otherwise more than it. benchmarks/compression.py measures both.
+dropped, and otherwise more than it. benchmarks/shorter_descriptors.py measures both.
 """
 
 from __future__ import annotations

@@ -55,6 +55,14 @@ class Tokens(NamedTuple):
     grid: tuple[int, int]  # h, w
 
 
+class Stream(NamedTuple):
+    """The residual stream of B images, part of the way through the blocks."""
+
+    x: torch.Tensor  # (B, 1 + h*w, C), class token first
+    grid: tuple[int, int]  # h, w
+    done: int  # blocks it has passed
+
+
 class PatchEmbed(nn.Module):
     def __init__(self, dim: int, patch: int) -> None:
         super().__init__()
@@ -185,20 +193,36 @@ class VisionTransformer(nn.Module):
             positions = position_table(self.pos_embed, grid)
         return tokens + positions.to(tokens.dtype), grid
 
+    def begin(self, images: torch.Tensor, blocks: int) -> Stream:
+        """Run the first `blocks` blocks; `forward` goes on from there, to the same end.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+            blocks: how many; they must be followed by nothing that is trained or hooked.
+        """
+        x, grid = self.embed(images)
+        for index in range(blocks):
+            x = self.blocks[index](x)
+        return Stream(x, grid, blocks)
+
     def fix_positions(self, grid: tuple[int, int]) -> None:
         """Interpolate the position table of one grid for good: the weights change no more."""
         self.fixed_positions[grid] = position_table(self.pos_embed, grid).detach()
 
-    def forward(self, images: torch.Tensor, hooks: dict[int, Hook] | None = None) -> Tokens:
+    def forward(
+        self, images: torch.Tensor | Stream, hooks: dict[int, Hook] | None = None
+    ) -> Tokens:
         """Run the backbone.
 
         Args:
-            images: (B, 3, H, W), normalised.
+            images: (B, 3, H, W), normalised; or what `begin` made of them.
             hooks: block index to a function applied to that block's output, the whole residual
                 stream (B, 1 + h*w, C).
         """
-        x, grid = self.embed(images)
+        x, grid, done = images if isinstance(images, Stream) else self.begin(images, 0)
         for index, block in enumerate(self.blocks):
+            if index < done:
+                continue
             x = block(x)
             if hooks and index in hooks:
                 x = hooks[index](x)

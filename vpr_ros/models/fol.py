@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vpr_ros.models.dinov2 import Block, Hook, Tokens, VisionTransformer, VitConfig
+from vpr_ros.models.dinov2 import Block, Hook, Stream, Tokens, VisionTransformer, VitConfig
 from vpr_ros.models.fol_masks import (
     compact,
     enlarge,
@@ -110,7 +110,7 @@ class Fol(PlaceNetwork):
         self.upconv2 = _doubling(middle, last)
         self.descriptor_dim = config.descriptor_dim
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor | Stream) -> torch.Tensor:
         """Images (B, 3, H, W), normalised, to descriptors (B, D), unit length."""
         return self.maps(images).descriptor
 
@@ -124,7 +124,7 @@ class Fol(PlaceNetwork):
         maps = self.maps(images)
         return Features(maps.descriptor, self.local_features(maps))
 
-    def maps(self, images: torch.Tensor) -> FolMaps:
+    def maps(self, images: torch.Tensor | Stream) -> FolMaps:
         """The global branch alone; images (B, 3, H, W), normalised."""
         last = self.backbone.config.depth - 1
         tokens, streams = self.run_backbone(images, first=last - 1)
@@ -135,7 +135,9 @@ class Fol(PlaceNetwork):
         """Class attention (B, N) of the last block, from its input (B, 1+N, C)."""
         return class_attention(cast(Block, self.backbone.blocks[-1]), stream)
 
-    def run_backbone(self, images: torch.Tensor, first: int) -> tuple[Tokens, list[torch.Tensor]]:
+    def run_backbone(
+        self, images: torch.Tensor | Stream, first: int
+    ) -> tuple[Tokens, list[torch.Tensor]]:
         """Backbone output, and the residual streams (B, 1+N, C) after each block from `first`."""
         streams: list[torch.Tensor] = []
 

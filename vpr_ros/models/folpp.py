@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vpr_ros.models.dinov2 import LAYER_NORM_EPS, VitConfig
+from vpr_ros.models.dinov2 import LAYER_NORM_EPS, Stream, VitConfig
 from vpr_ros.models.fol import DENSE_STEPS, Fol, FolConfig, FolMaps
 from vpr_ros.models.fol_masks import largest, saliency, soft_mask, winsorise
 from vpr_ros.records import LocalFeatures
@@ -84,7 +84,7 @@ class Folpp(Fol):
         """
         self.reb = None
 
-    def maps(self, images: torch.Tensor) -> FolMaps:
+    def maps(self, images: torch.Tensor | Stream) -> FolMaps:
         """The global branch; `guide` of the result is the reliability, in [0, 1]."""
         last = self.backbone.config.depth - 1
         if self.reb is not None:
@@ -99,6 +99,11 @@ class Folpp(Fol):
         fused = self.fuse(saliency(maps.assignment), maps.guide)
         return largest(fused, round(self.share * fused.shape[1]))
 
+    def patch_tokens(self, patches: torch.Tensor) -> torch.Tensor:
+        """Local tokens at the centres of patches: (B, k, C) to (B, k, d), unit length, float32."""
+        tokens = _centre_tap(self.upconv2, _centre_tap(self.upconv, patches).relu())
+        return F.normalize(tokens.float(), dim=2)
+
     def local_features(self, maps: FolMaps) -> LocalFeatures:
         """One token at the centre of each patch of the binary mask; all of them are valid.
 
@@ -107,11 +112,11 @@ class Folpp(Fol):
         """
         places = self.places(maps)
         picked = maps.patches.gather(1, places[:, :, None].expand(-1, -1, maps.patches.shape[2]))
-        tokens = _centre_tap(self.upconv2, _centre_tap(self.upconv, picked).relu())
+        tokens = self.patch_tokens(picked)
         width = maps.grid[1]
         cell = torch.stack((places // width, places % width), dim=2) * DENSE_STEPS
         return LocalFeatures(
-            F.normalize(tokens.float(), dim=2),
+            tokens,
             torch.ones_like(places, dtype=torch.bool),
             self.cell_position(cell),
             maps.guide.gather(1, places),

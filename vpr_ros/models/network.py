@@ -28,6 +28,11 @@ class PlaceNetwork(nn.Module):
         raise NotImplementedError
 
     @property
+    def first_adapted(self) -> int:
+        """The first block that the method trains or hooks; those before may stay frozen."""
+        return max(0, self.backbone.config.depth - 4)
+
+    @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 

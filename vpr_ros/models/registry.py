@@ -15,9 +15,11 @@ from vpr_ros.models.checkpoint import load_checkpoint
 from vpr_ros.models.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, VIT_TINY, VitConfig
 from vpr_ros.models.fol import Fol, FolConfig
 from vpr_ros.models.folpp import Folpp, FolppConfig
+from vpr_ros.models.heads import load_head
 from vpr_ros.models.network import PlaceNetwork
 from vpr_ros.models.place_model import PlaceModel
 from vpr_ros.models.published import fetched_weights
+from vpr_ros.models.released import is_backbone
 from vpr_ros.models.sage import Sage, SageConfig
 from vpr_ros.models.sage_cross import CrossConfig, SageCross
 from vpr_ros.records import ImageInput
@@ -30,6 +32,7 @@ TEST_VIT = VitConfig(dim=32, depth=2, heads=2, patch=14, grid=5)
 TEST_HEAD = SageConfig(features=8, clusters=4, token=8, hidden=16, tuned_blocks=2)
 TEST_FOL = FolConfig(features=8, clusters=4, token=8, hidden=16, decoder=(16, 128), positions=10)
 TEST_FOLPP = FolppConfig(8, 4, 8, 16, decoder=(16, 128), levels=2, reduced=8)
+NANO_FOLPP = FolppConfig(64, 32, 128, 256, decoder=(128, 128))
 INPUT_322 = ImageInput(size=(322, 322))
 # The published ViT-Ti/16 was trained on pixels in -1 to 1, DINOv2's on ImageNet's mean and std.
 INPUT_TINY = ImageInput(size=(240, 240), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -37,12 +40,17 @@ INPUT_TINY = ImageInput(size=(240, 240), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """How to build a model; `bundled` names weights inside the package."""
+    """How to build a model.
+
+    `bundled` names weights inside the package, `head` such without the backbone, which the user
+    then gives in place of a checkpoint.
+    """
 
     network: Callable[[], PlaceNetwork]
     input: ImageInput
     about: str
     bundled: str = ''
+    head: str = ''
 
     @property
     def descriptor_dim(self) -> int:
@@ -77,6 +85,10 @@ MODELS: dict[str, ModelSpec] = {
     ),
     'fol_vitb': ModelSpec(_fol(VIT_BASE), INPUT_322, 'FoL on DINOv2 ViT-B/14'),
     'fol_vitl': ModelSpec(_fol(VIT_LARGE), INPUT_322, 'FoL on DINOv2 ViT-L/14'),
+    'folpp_nano': ModelSpec(
+        _folpp(NANO_VIT, NANO_FOLPP), ImageInput(size=(240, 240)),
+        'FoL++, reconstructed, on the backbone of sage_nano',
+    ),
     'folpp_vitti': ModelSpec(_folpp(VIT_TINY), INPUT_TINY, 'FoL++, reconstructed, on ViT-Ti/16'),
     'folpp_vits': ModelSpec(_folpp(VIT_SMALL), INPUT_322, 'FoL++, reconstructed, on ViT-S/14'),
     'folpp_vitb': ModelSpec(_folpp(VIT_BASE), INPUT_322, 'FoL++, reconstructed, on ViT-B/14'),
@@ -121,14 +133,18 @@ def load_model(name: str, weights: Path | str = '') -> PlaceModel:
 
     Args:
         name: a key of MODELS.
-        weights: checkpoint file; empty takes those of `find_weights`.
+        weights: checkpoint file; empty takes those of `find_weights`. For a model with a head in
+            the package, the file of its backbone does, too.
 
     Raises:
         ConfigError: no such model.
         CheckpointError: the weights are missing, damaged or another model's.
     """
     model = untrained_model(name)
-    if path := weights or find_weights(name):
+    path, head = weights or find_weights(name), MODELS[name].head
+    if path and head and is_backbone(path):
+        load_head(model, bundled_weights(head), path)
+    elif path:
         load_checkpoint(model, path)
     return model
 

@@ -104,6 +104,19 @@ def read_released(path: Path | str) -> Released:
     return Released(Path(path), detect(weights, path), weights)
 
 
+def is_backbone(path: Path | str) -> bool:
+    """Whether a safetensors file holds a published backbone alone; a look at its names.
+
+    Raises:
+        CheckpointError: no such file.
+    """
+    if Path(path).is_file() and is_torch_file(path):
+        return not read_released(path).layout.families
+    with open_safetensors(path) as file:
+        names = set(file.keys())
+    return 'patch_embed.proj.weight' in names or 'embeddings.cls_token' in names
+
+
 def read_safetensors(path: Path | str) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file, on the CPU.
 

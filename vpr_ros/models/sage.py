@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vpr_ros.models.dinov2 import Hook, Tokens, VisionTransformer, VitConfig
+from vpr_ros.models.dinov2 import Hook, Stream, Tokens, VisionTransformer, VitConfig
 from vpr_ros.models.network import PlaceNetwork
 
 POWER_EPS = 1e-6
@@ -28,6 +28,7 @@ class SageConfig:
     token: int = 256  # length of the class-token part
     hidden: int = 512  # hidden width of the three heads
     tuned_blocks: int = 4  # last blocks that are followed by a power normalisation
+    soft_probing: bool = True  # False: all patches count alike, the paper's baseline in Table 5
 
     @property
     def descriptor_dim(self) -> int:
@@ -85,7 +86,7 @@ class BilinearAggregation(nn.Module):
 
     def __init__(self, dim: int, config: SageConfig) -> None:
         super().__init__()
-        self.soft_weighting = SoftProbing()
+        self.soft_weighting = SoftProbing() if config.soft_probing else nn.Identity()
         self.token_features = nn.Sequential(
             nn.Linear(dim, config.hidden), nn.ReLU(), nn.Linear(config.hidden, config.token)
         )
@@ -117,14 +118,18 @@ class Sage(PlaceNetwork):
         self.aggregator = BilinearAggregation(backbone.dim, head)
         self.descriptor_dim = head.descriptor_dim
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor | Stream) -> torch.Tensor:
         """Images (B, 3, H, W), normalised, to descriptors (B, D), unit length."""
         tokens = self.tokens(images)
         return self.aggregator(tokens.cls, tokens.patches)
 
-    def tokens(self, images: torch.Tensor) -> Tokens:
+    @property
+    def first_adapted(self) -> int:
+        return self.backbone.config.depth - len(self.gpn_norms)
+
+    def tokens(self, images: torch.Tensor | Stream) -> Tokens:
         """Backbone output with the power normalisation after each of the last blocks."""
-        first = self.backbone.config.depth - len(self.gpn_norms)
+        first = self.first_adapted
         hooks: dict[int, Hook] = {first + i: norm for i, norm in enumerate(self.gpn_norms)}
         return self.backbone(images, hooks)
 

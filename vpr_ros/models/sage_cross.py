@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vpr_ros.models.dinov2 import VitConfig
+from vpr_ros.models.dinov2 import Stream, VitConfig
 from vpr_ros.models.sage import Sage, SageConfig
 from vpr_ros.records import Features
 
@@ -47,7 +47,7 @@ class SageCross(Sage):
         )
         self.encoder = nn.TransformerEncoder(layer, cross.layers, enable_nested_tensor=False)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor | Stream) -> torch.Tensor:
         """Images (B, 3, H, W), normalised, to descriptors (B, D), of any length as released."""
         single = super().forward(images)
         # The encoder takes its first axis for the sequence: B images, and D / segment "batches".

@@ -31,7 +31,7 @@ def add_trees(scene: Scene, eye: Eye, light: np.ndarray, inverse_depth: np.ndarr
     order = np.argsort(-depth[chosen], kind='stable')
     for k in order:
         tree = chosen[k]
-        picture = scene.town.tree_pictures[int(trees[tree, 3])]
+        picture = scene.tree_pictures[int(trees[tree, 3])]
         sunny = float(np.clip((0.7 * trees[tree, 2] - air[k, 0]) * 0.4 + 0.5, 0, 1))
         _add_tree(
             scene, eye, light, inverse_depth, picture, pixels[tree], depth[tree], size[tree], sunny

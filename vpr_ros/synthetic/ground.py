@@ -8,6 +8,7 @@ import numpy as np
 
 from vpr_ros.synthetic.materials import MATERIAL
 from vpr_ros.synthetic.ripmaps import sample_bilinear
+from vpr_ros.synthetic.seasons import LYING, SNOW, Season, snow_on_ground
 from vpr_ros.synthetic.streets import Plan
 
 PIXELS_PER_M = 3.0
@@ -17,8 +18,8 @@ ROUNDING_M = 3.0  # of the kerb at crossings
 ASPHALT = np.array([0.155, 0.157, 0.162], np.float32)
 PAVEMENT = np.array([0.42, 0.40, 0.37], np.float32)
 KERB = np.array([0.46, 0.455, 0.44], np.float32)
-YARD = np.array([0.115, 0.165, 0.06], np.float32)
 PAINT = np.array([0.66, 0.66, 0.64], np.float32)
+LYING_ON = np.array([LYING.get(name, 0.0) for name in MATERIAL], np.float32)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Ground:
         return cls(raster, inside, street, *cast)
 
     def surface(
-        self, x: np.ndarray, y: np.ndarray, extent_m: np.ndarray
+        self, x: np.ndarray, y: np.ndarray, extent_m: np.ndarray, season: Season
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tint (N, 3), material (N,) and share of road (N,) at positions in metres.
 
@@ -106,7 +107,8 @@ class Ground:
         on_road = soft_step(road, extent_m)
         on_walk = soft_step(walk, extent_m)
         on_kerb = soft_step(road + 0.16, extent_m) - on_road
-        tint = YARD + on_walk[:, None] * (PAVEMENT - YARD)
+        yard = np.array(season.yard, np.float32)
+        tint = yard + on_walk[:, None] * (PAVEMENT - yard)
         dx, dy = x - self.start_m[street, 0], y - self.start_m[street, 1]
         s = dx * self.along[street, 0] + dy * self.along[street, 1]
         t = dy * self.along[street, 0] - dx * self.along[street, 1]
@@ -118,7 +120,11 @@ class Ground:
         tint += on_road[:, None] * (asphalt - tint)
         tint += on_kerb[:, None] * (KERB - tint)
         material = np.where(road > 0, MATERIAL['asphalt'], MATERIAL['paving'])
-        return tint, np.where(walk > 0, material, MATERIAL['grass']), on_road
+        material = np.where(walk > 0, material, MATERIAL['grass'])
+        if season.snow:
+            share = snow_on_ground(x, y, LYING_ON[material], season.snow)[:, None]
+            tint += share * (SNOW - tint)
+        return tint, material, on_road
 
     def _paint(
         self, street: np.ndarray, s: np.ndarray, t: np.ndarray, extent_m: np.ndarray

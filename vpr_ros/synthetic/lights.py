@@ -25,6 +25,7 @@ class Light:
     lit_windows: float = 0.0  # share of windows with a lamp behind them
     lamps: float = 0.0  # strength of the street lamps
     wetness: float = 0.0  # how far the road mirrors the sky, in [0, 1]
+    headlights: float = 0.0  # strength of the lamps of the car itself
 
 
 LIGHTS: dict[str, Light] = {
@@ -65,6 +66,21 @@ LIGHTS: dict[str, Light] = {
     ),
 }  # fmt: skip
 
+# Not among those that `Session.random` draws from: they are asked for by name.
+HARD_LIGHTS: dict[str, Light] = {
+    'night': Light(
+        150.0, 30.0, (0.0, 0.0, 0.0), (0.020, 0.022, 0.034),
+        (0.004, 0.006, 0.014), (0.050, 0.036, 0.034), (0.036, 0.026, 0.026),
+        0.5, 500.0, lit_windows=0.26, lamps=0.85, headlights=0.8,
+    ),
+    'fog': Light(
+        230.0, 48.0, (0.0, 0.0, 0.0), (0.66, 0.68, 0.70),
+        (0.70, 0.72, 0.74), (0.72, 0.74, 0.76), (0.71, 0.73, 0.75),
+        0.9, 38.0, lit_windows=0.1, lamps=0.1,
+    ),
+}  # fmt: skip
+ALL_LIGHTS = {**LIGHTS, **HARD_LIGHTS}
+
 
 @dataclass(frozen=True)
 class Session:
@@ -82,15 +98,16 @@ class Session:
     vignetting: float = 0.2  # light lost in the corners
     blur_px: float = 0.0  # sideways smear of the moving camera
     car_share: float = 0.32  # share of parking spaces taken
+    season: str = 'summer'  # one of SEASONS
 
     @classmethod
     def random(cls, rng: np.random.Generator, name: str = '') -> Session:
-        """Draw everything by lot, for training."""
+        """Draw everything but the season by lot; `name` is one of ALL_LIGHTS, or any of LIGHTS."""
         names = list(LIGHTS)
         light = name or names[int(rng.integers(len(names)))]
         return cls(
             name=light,
-            light=LIGHTS[light],
+            light=ALL_LIGHTS[light],
             seed=int(rng.integers(1 << 31)),
             lane_offset_m=float(rng.uniform(-2.0, -0.8)),
             heading_offset_rad=float(rng.normal(0.0, 0.02)),

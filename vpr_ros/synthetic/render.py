@@ -10,6 +10,7 @@ import numpy as np
 from vpr_ros.synthetic.camera import SMALL_CAMERA, Camera, Eye, View
 from vpr_ros.synthetic.foliage import add_trees
 from vpr_ros.synthetic.lights import Session
+from vpr_ros.synthetic.occluders import Occluder, add_occluder
 from vpr_ros.synthetic.scene import Scene
 from vpr_ros.synthetic.shading import shade, trace
 from vpr_ros.synthetic.town import Town
@@ -24,13 +25,17 @@ def render(town: Town, session: Session, view: View, camera: Camera = SMALL_CAME
     return render_scene(Scene.build(town, session), view, camera)
 
 
-def render_scene(scene: Scene, view: View, camera: Camera) -> np.ndarray:
+def render_scene(
+    scene: Scene, view: View, camera: Camera, occluder: Occluder | None = None
+) -> np.ndarray:
     """Draw one picture (H, W, 3) uint8 RGB, the same bytes for the same arguments."""
     session = scene.session
     eye = Eye.mounted(view, session.camera_height_m, session.camera_pitch_rad, camera)
     seen = look(scene, eye)
     light, inverse_depth = _resolve(scene, seen, eye)
     add_trees(scene, eye, light, inverse_depth)
+    if occluder is not None:
+        add_occluder(light, eye, session.light, occluder)
     return _expose(light, session, view)
 
 

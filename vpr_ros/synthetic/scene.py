@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -10,9 +10,12 @@ import numpy as np
 from vpr_ros.synthetic.cars import build_car, park_cars
 from vpr_ros.synthetic.ground import MARGIN_M, Raster
 from vpr_ros.synthetic.lights import Session
+from vpr_ros.synthetic.materials import MATERIAL
 from vpr_ros.synthetic.mesh import DETAIL, MeshBuilder, Polygons
+from vpr_ros.synthetic.seasons import SEASONS, SNOW, Season, snow_on_slopes
 from vpr_ros.synthetic.sky import Sky
 from vpr_ros.synthetic.town import Buildings, Town
+from vpr_ros.synthetic.trees import KINDS, TreePicture, draw_tree
 
 PIXELS_PER_M = 2.0
 STEP_M = 0.7
@@ -32,6 +35,7 @@ class Scene:
     raster: Raster
     air: np.ndarray  # (H, W, 3) float32: height of the shadow in metres, open sky, lamp light
     sky: Sky
+    tree_pictures: list[TreePicture]
 
     @classmethod
     def build(cls, town: Town, session: Session) -> Scene:
@@ -59,8 +63,26 @@ class Scene:
             _lamp_light(town, raster),
         ]
         joined = _joined(town.polygons, mesh.polygons()) if len(mesh) else town.polygons
+        season = SEASONS[session.season]
+        if season.snow:
+            joined = _snowed_on(joined, season.snow)
         sky = Sky.paint(session, rng)
-        return cls(town, session, joined, furniture, raster, np.dstack(air), sky)
+        trees = _trees(town, season)
+        return cls(town, session, joined, furniture, raster, np.dstack(air), sky, trees)
+
+
+def _snowed_on(polygons: Polygons, snow: float) -> Polygons:
+    share = snow_on_slopes(polygons.normal, snow).astype(np.float32)
+    tint = polygons.tint + share[:, None] * (SNOW - polygons.tint)
+    material = np.where(share > 0.5, np.int32(MATERIAL['plain']), polygons.material)
+    return replace(polygons, tint=tint, material=material)
+
+
+def _trees(town: Town, season: Season) -> list[TreePicture]:
+    if season is SEASONS['summer']:
+        return town.tree_pictures
+    seeds = [np.random.default_rng([town.seed, 3, kind]) for kind in range(KINDS)]
+    return [draw_tree(kind, rng, season) for kind, rng in enumerate(seeds)]
 
 
 def _joined(first: Polygons, second: Polygons) -> Polygons:

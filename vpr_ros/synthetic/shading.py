@@ -9,11 +9,13 @@ import numpy as np
 from vpr_ros.synthetic.camera import Eye
 from vpr_ros.synthetic.materials import MATERIAL, REPEAT_M
 from vpr_ros.synthetic.scene import Scene
+from vpr_ros.synthetic.seasons import SEASONS
 from vpr_ros.synthetic.tiles import EMPTY
 from vpr_ros.synthetic.visibility import Seen
 
 HORIZON = 1.0 / 900.0  # an inverse depth below this is sky
 GLARE = np.array([1.0, 0.78, 0.48], np.float32)  # of lamps and lit windows
+HEADLIGHT = np.array([1.0, 0.97, 0.88], np.float32)
 
 
 @dataclass
@@ -61,6 +63,8 @@ def shade(scene: Scene, seen: Seen, eye: Eye, points: Points) -> np.ndarray:
     position = eye.position_m.astype(np.float32) + p.ray * depth[:, None]
     surface = _surfaces(scene, seen, p)
     colour = _lit(scene, seen, p, position, surface)
+    if scene.session.light.headlights:
+        colour += surface.albedo * _headlights(scene.session.light.headlights, eye, p)
     colour += _mirrored(scene, seen, p, surface)
     length = depth * np.sqrt(np.einsum('ij,ij->i', p.ray, p.ray))
     air = (1.0 - np.exp(length * np.float32(-1.0 / scene.session.light.haze_m)))[:, None]
@@ -86,7 +90,9 @@ def _surfaces(scene: Scene, seen: Seen, p: Points) -> Surfaces:
     gloss, glow = polygons.gloss[index][p.number], polygons.glow[index][p.number]
     below = np.flatnonzero(p.number == 0)
     extent = np.sqrt(p.du[below] * p.dv[below])
-    tint[below], material[below], road = town.ground.surface(p.u[below], p.v[below], extent)
+    tint[below], material[below], road = town.ground.surface(
+        p.u[below], p.v[below], extent, SEASONS[scene.session.season]
+    )
     glow[below] = 0.0
     gloss[below] = road * np.float32(scene.session.light.wetness * 0.8)
     texture = _material(scene, p, material)
@@ -173,6 +179,14 @@ def _lit(scene: Scene, seen: Seen, p: Points, position: np.ndarray, s: Surfaces)
     colour = s.albedo * total
     colour += (s.glow * np.float32(0.9))[:, None] * GLARE
     return colour
+
+
+def _headlights(strength: float, eye: Eye, p: Points) -> np.ndarray:
+    """Light (N, 3) of the car's own lamps: a cone ahead, cut off above the horizon."""
+    aside, up = (p.ray @ axis.astype(np.float32) for axis in (eye.axes[0], -eye.axes[1]))
+    cone = np.exp(-np.square(aside / np.float32(0.5)))
+    cone *= np.clip(0.55 - up * np.float32(7.0), 0.06, 1.0)
+    return (strength * cone / (1.0 + np.square(0.085 / p.w)))[:, None] * HEADLIGHT
 
 
 def _mirrored(scene: Scene, seen: Seen, p: Points, s: Surfaces) -> np.ndarray:

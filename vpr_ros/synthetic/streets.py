@@ -107,6 +107,19 @@ def _choose_aliased(grid: _Grid, groups: int) -> None:
         first = (template * 2 + (grid.rows - RUN) // 2) % (grid.rows - RUN + 1)
         for row in range(first, first + RUN):
             grid.aliased[row, column] = template
+    for template in range(len(set(grid.aliased.values())), groups):
+        _add_run(grid, template)
+
+
+def _add_run(grid: _Grid, template: int) -> None:
+    """Place one more run where the fewest blocks of the column look alike; none if it is full."""
+    taken = [sum(c == column for _, c in grid.aliased) for column in range(grid.columns)]
+    for column in sorted(range(grid.columns), key=taken.__getitem__):
+        for first in range((template + column) % 2, grid.rows - RUN + 1):
+            run = [(row, column) for row in range(first, first + RUN)]
+            if not any(place in grid.aliased for place in run):
+                grid.aliased.update(dict.fromkeys(run, template))
+                return
 
 
 def _crossings(grid: _Grid, rng: np.random.Generator) -> np.ndarray:

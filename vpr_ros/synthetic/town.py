@@ -73,7 +73,6 @@ class Town:
             cells=Ripmaps(np.ascontiguousarray(tiles.cells[..., :4]), wrap=False),
             glass=Ripmaps(np.ascontiguousarray(tiles.cells[..., 4]), wrap=False),
             tree_pictures=[
-                draw_tree(kind, np.random.default_rng([seed, 3, kind]))
-                for kind in range(len(KINDS))
+                draw_tree(kind, np.random.default_rng([seed, 3, kind])) for kind in range(KINDS)
             ],
         )

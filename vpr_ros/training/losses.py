@@ -24,18 +24,19 @@ def multi_similarity(
         descriptors: (B, D); they are normalised here.
         labels: place of each image, (B,), integer.
     """
-    unit = F.normalize(descriptors.float(), dim=1)
-    similarity = unit @ unit.T
-    same = labels[:, None] == labels[None]
-    positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    with torch.no_grad():
-        hardest_negative = similarity.masked_fill(same, -torch.inf).amax(dim=1, keepdim=True)
-        hardest_positive = similarity.masked_fill(~positive, torch.inf).amin(dim=1, keepdim=True)
-        positive &= similarity - margin < hardest_negative
-        negative = ~same & (similarity + margin > hardest_positive)
+    similarity, positive, negative = _mined(descriptors, labels, margin)
     pull = _log_sum(-alpha * (similarity - base), positive) / alpha
     push = _log_sum(beta * (similarity - base), negative) / beta
     return (pull + push).mean()
+
+
+@torch.no_grad()
+def active_pairs(
+    descriptors: torch.Tensor, labels: torch.Tensor, margin: float = 0.1
+) -> torch.Tensor:
+    """How many ordered pairs the miner of `multi_similarity` keeps, (): what is left to learn."""
+    _, positive, negative = _mined(descriptors.detach(), labels, margin)
+    return positive.sum() + negative.sum()
 
 
 def token_distillation(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -63,6 +64,22 @@ def relational_distillation(
     wanted = _neighbour_log_probabilities(teacher, temperature)
     found = _neighbour_log_probabilities(student, temperature)
     return F.kl_div(found, wanted, reduction='batchmean', log_target=True)
+
+
+def _mined(
+    descriptors: torch.Tensor, labels: torch.Tensor, margin: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Similarities (B, B), and which pairs of the same and of different places are kept."""
+    unit = F.normalize(descriptors.float(), dim=1)
+    similarity = unit @ unit.T
+    same = labels[:, None] == labels[None]
+    positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    with torch.no_grad():
+        hardest_negative = similarity.masked_fill(same, -torch.inf).amax(dim=1, keepdim=True)
+        hardest_positive = similarity.masked_fill(~positive, torch.inf).amin(dim=1, keepdim=True)
+        kept = positive & (similarity - margin < hardest_negative)
+        negative = ~same & (similarity + margin > hardest_positive)
+    return similarity, kept, negative
 
 
 def _log_sum(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

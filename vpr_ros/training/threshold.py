@@ -2,81 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from vpr_ros.image import normalise
-from vpr_ros.models import PlaceModel
-from vpr_ros.training.data import PlaceSet
+from vpr_ros.config import SamplerConfig
+from vpr_ros.training.views import ViewSet
 
-BATCH = 32
+MOST_VIEWS = 4000  # of an area, in whole places: similarities are a square of it
 
 
 @dataclass(frozen=True)
-class SourceSimilarities:
-    """Best similarities of each image of a source, to its own place and to all others."""
+class AreaSimilarities:
+    """Best similarities of each view of an area, to its own place and to all others."""
 
     name: str
     genuine: np.ndarray  # (N,) to another view of the same place; -1 where there is none
-    impostor: np.ndarray  # (N,) to the most similar view of any other place of the source
+    impostor: np.ndarray  # (N,) to the most similar view of any other place of the area
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold and what it does to the images it was measured on, source by source."""
+    """A threshold and what it does to the views it was measured on, area by area."""
 
     value: float
     accepted_genuine: dict[str, float]
     accepted_impostors: dict[str, float]
 
 
-def similarity_threshold(model: PlaceModel, data: PlaceSet, quantile: float = 0.95) -> Threshold:
-    """Find the threshold below which the best wrong match of most images lies.
+def similarity_threshold(areas: list[AreaSimilarities], quantile: float = 0.95) -> Threshold:
+    """Find the threshold below which the best wrong match of most views lies.
 
-    One image in twenty is deceived all the same: the front door asks for several queries that
+    One view in twenty is deceived all the same: the front door asks for several queries that
     agree on a place before it believes any.
 
     Args:
-        model: its network is used as it is, in evaluation mode.
-        data: images in no place are left out.
-        quantile: share of images whose best wrong match must lie below.
+        areas: what `measure_similarities` found.
+        quantile: share of views whose best wrong match must lie below.
     """
-    sources = measure_similarities(model, data)
-    value = float(np.quantile(np.concatenate([s.impostor for s in sources]), quantile))
+    value = float(np.quantile(np.concatenate([area.impostor for area in areas]), quantile))
     return Threshold(
         value,
-        {s.name: float((s.genuine >= value).mean()) for s in sources},
-        {s.name: float((s.impostor >= value).mean()) for s in sources},
+        {area.name: float((area.genuine >= value).mean()) for area in areas},
+        {area.name: float((area.impostor >= value).mean()) for area in areas},
     )
 
 
-def measure_similarities(model: PlaceModel, data: PlaceSet) -> list[SourceSimilarities]:
-    """Compare every image with all others of its source."""
+def measure_similarities(
+    views: ViewSet,
+    describe: Callable[[np.ndarray], np.ndarray],
+    sampler: SamplerConfig,
+    rng: np.random.Generator,
+) -> list[AreaSimilarities]:
+    """Compare every view with all others of its area.
+
+    Views nearer than the sampler's radius are of the same place or of a neighbouring one, and
+    count as neither right nor wrong unless their places are the same.
+
+    Args:
+        views: those in no place are left out.
+        describe: view numbers (n,) to unit descriptors (n, D).
+        sampler: whose radius says what lies apart.
+        rng: chooses places where an area has more than MOST_VIEWS views.
+    """
     found = []
-    for number, name in enumerate(data.names):
-        rows = np.flatnonzero((data.sources == number) & (data.places >= 0))
-        x, places = _describe(model, data.images[rows]), data.places[rows]
+    for number, name in enumerate(views.names):
+        rows = _some_places(
+            views, np.flatnonzero((views.areas == number) & (views.places >= 0)), rng
+        )
+        if len(np.unique(views.places[rows])) < 2:
+            continue
+        x = describe(rows).astype(np.float32)
         similarity = x @ x.T
         np.fill_diagonal(similarity, -1.0)
-        same = places[:, None] == places[None]
+        same = views.places[rows][:, None] == views.places[rows][None]
+        apart = ~same & ~_near(views.position_m[rows], sampler.radius_m)
         found.append(
-            SourceSimilarities(
+            AreaSimilarities(
                 name,
                 np.where(same, similarity, -1.0).max(axis=1),
-                np.where(same, -1.0, similarity).max(axis=1),
+                np.where(apart, similarity, -1.0).max(axis=1),
             )
         )
     return found
 
 
-def _describe(model: PlaceModel, images: np.ndarray) -> np.ndarray:
-    """Descriptors (N, D) of images (N, H, W, 3), uint8."""
-    rows = []
-    with torch.inference_mode():
-        for start in range(0, len(images), BATCH):
-            batch = torch.from_numpy(images[start : start + BATCH]).to(model.device)
-            tensor = normalise(batch.permute(0, 3, 1, 2).float() / 255.0, model.input)
-            rows.append(model.network(tensor).float().cpu().numpy())
-    return np.concatenate(rows)
+def _some_places(views: ViewSet, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if len(rows) <= MOST_VIEWS:
+        return rows
+    names, sizes = np.unique(views.places[rows], return_counts=True)
+    order = rng.permutation(len(names))
+    taken = names[order[np.cumsum(sizes[order]) <= MOST_VIEWS]]
+    return rows[np.isin(views.places[rows], taken)]
+
+
+def _near(position_m: np.ndarray, radius_m: float) -> np.ndarray:
+    """Which pairs lie within the radius, (N, N); none where positions are not known."""
+    offset = position_m[:, None] - position_m[None]
+    return np.hypot(offset[..., 0], offset[..., 1]) <= radius_m

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import cast
-
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from vpr_ros.config import TrainConfig
-from vpr_ros.errors import ConfigError, DatasetError
-from vpr_ros.image import normalise
 from vpr_ros.models import PlaceModel
 from vpr_ros.models.runtime import resolve_device
-from vpr_ros.models.sage import Sage
-from vpr_ros.training.augment import augment
-from vpr_ros.training.data import PlaceSet
 from vpr_ros.training.distill import Teacher
-from vpr_ros.training.losses import (
-    multi_similarity,
-    relational_distillation,
-    token_distillation,
-)
-from vpr_ros.training.sampler import image_batches, place_batches
+from vpr_ros.training.distributed import join_team
+from vpr_ros.training.feed import Feed
+from vpr_ros.training.loader import Lost
+from vpr_ros.training.session import Session
+from vpr_ros.training.validation import Score
+from vpr_ros.training.views import ViewSet
 
-GRADIENT_NORM = 1.0
+Progress = Callable[[int, int], None]
+
+
+def _ignore(*_: object) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -38,126 +32,98 @@ class Step:
     number: int
     learning_rate: float
     losses: dict[str, float]
+    active_pairs: float  # kept by the miner, a batch
+    seconds: float
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear rise over the warm-up, then half a cosine down to a hundredth of the peak."""
-    warmup = max(1, round(config.warmup * config.steps))
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, config.steps - warmup)
-    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+@dataclass(frozen=True)
+class Watcher:
+    """Whoever wants to know how it goes. Called in the leading process alone."""
+
+    step: Callable[[Step], None] = _ignore
+    score: Callable[[int, Score], None] = _ignore  # steps done, and the score
+    lost: Callable[[Lost], None] = _ignore
+    work: Callable[[str, int, int], None] = _ignore  # other long work: what, done, in all
+    stop: Callable[[], bool] = lambda: False  # asked after each step
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a training ended."""
+
+    steps: int
+    reason: str  # in words
+    finished: bool  # False: it was interrupted and can go on
+    best_step: int | None = None
+    best_recall_at_1: float | None = None
+    losses: dict[str, float] = field(default_factory=dict)  # of the last step
+    lost: tuple[Lost, ...] = ()
 
 
 def train(
     model: PlaceModel,
-    data: PlaceSet,
+    views: ViewSet,
     config: TrainConfig,
+    folder: Path | str,
+    *,
+    resume: bool = False,
     teacher: Teacher | None = None,
-    report: Callable[[Step], None] = lambda step: None,
-) -> None:
-    """Train a model in place, whole; it ends in evaluation mode with the averaged weights.
+    watcher: Watcher | None = None,
+    feed: Feed | None = None,
+) -> Result:
+    """Train a model in place; it ends in evaluation mode with the weights that are best.
 
-    `report` is called after every step.
+    These are the averaged weights of the look at the validation places with the highest recall, or
+    the last average where no place was held out. An interrupted run that is resumed ends with the
+    same bits as one that was not, on the same kind of processor.
+
+    Args:
+        model: in fp32, as `load_model` gives it.
+        views: what to learn from, and to validate on.
+        config: everything else.
+        folder: of the saved state, the log and TensorBoard's events; made if missing.
+        resume: go on from the state in `folder`.
+        teacher: of the losses `tokens` and `relations`.
+        watcher: told of every step.
+        feed: of all views, stored before; for several runs on the same data.
 
     Raises:
         ConfigError: settings that do not fit the model or each other.
-        DatasetError: the loss became NaN.
+        DatasetError: too few places, unreadable pictures, or the loss became NaN.
+        CheckpointError: the state cannot be written, or belongs to another run.
     """
-    _check(config, model, teacher)
-    device = resolve_device(config.device)
-    torch.manual_seed(config.seed)  # dropout draws from the global generator
-    rng = torch.Generator(device).manual_seed(config.seed)
-    network = model.network.to(device).train()
-    modules = torch.nn.ModuleList([network, *([teacher.to(device)] if teacher else [])])
-    parameters = [p for p in modules.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, weight_decay=config.weight_decay)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
-    pool = torch.from_numpy(data.images).to(device)
-    size = (config.image_size,) * 2 if config.image_size else model.input.size
-    half = config.precision == 'bf16' or (config.precision == 'auto' and device.type == 'cuda')
-    for step, indices in zip(range(config.steps), _batches(data, config), strict=False):
-        rate = learning_rate(step, config)
-        pixels = pool[torch.from_numpy(indices).to(device)].permute(0, 3, 1, 2)
-        images = augment(pixels.float() / 255.0, size, config.augment, rng)
-        labels = torch.from_numpy(data.places[indices]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            losses = _losses(model, images, labels, config, teacher)
-        _descend(losses, optimizer, rate, step)
-        average.update_parameters(network)
-        report(Step(step, rate, {name: loss.item() for name, loss in losses.items()}))
-    network.load_state_dict(average.module.state_dict())
-    network.eval()
+    watcher, device = watcher or Watcher(), resolve_device(config.device)
+    with join_team(device) as team, Session(
+        model, views, config, Path(folder), team, device, teacher, watcher.work, feed
+    ) as session:  # fmt: skip
+        step = session.begin(resume)
+        step, reason, finished = _steps(session, step, watcher)
+        session.save(step)
+        return session.end(step, reason, finished)
 
 
-def _check(config: TrainConfig, model: PlaceModel, teacher: Teacher | None) -> None:
-    """Refuse before the first step what would fail in it."""
-    loss, patch = config.loss, model.network.backbone.config.patch
-    model.require_single_image()
-    if not isinstance(model.network, Sage):
-        raise ConfigError(f'{model.name} cannot be trained here: choose a SAGE model')
-    if not (loss.similarity or loss.tokens or loss.relations):
-        raise ConfigError('every loss has weight 0: give one of them a weight')
-    if teacher is None and (loss.tokens or loss.relations):
-        raise ConfigError('the losses tokens and relations need teacher weights: set teacher')
-    if config.image_size % patch:
-        raise ConfigError(
-            f'image_size: expected a multiple of the patch of {patch}, found {config.image_size}'
-        )
-
-
-def _descend(
-    losses: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer, rate: float, step: int
-) -> None:
-    """One step of the optimiser, refused if anything is not finite."""
-    group = optimizer.param_groups[0]
-    group['lr'] = rate
-    total = torch.stack(list(losses.values())).sum()
-    optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    # The gradient too: descriptors of NaN compare as False and mine a finite loss of nothing.
-    norm = torch.nn.utils.clip_grad_norm_(group['params'], GRADIENT_NORM)
-    if not torch.isfinite(total + norm):
-        raise DatasetError(
-            f'the loss became {total.item():g} with a gradient of {norm.item():g} at step {step}: '
-            'lower learning_rate or look for damaged images'
-        )
-    optimizer.step()
-
-
-def _batches(data: PlaceSet, config: TrainConfig) -> Iterator[np.ndarray]:
-    rng = np.random.default_rng(config.seed)
-    if config.views_per_place == 1:
-        return image_batches(data.sources, config.places_per_batch, rng)
-    return place_batches(
-        data.places, data.sources, config.places_per_batch, config.views_per_place, rng,
-        config.single_image_share,
-    )  # fmt: skip
-
-
-def _losses(
-    model: PlaceModel,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    config: TrainConfig,
-    teacher: Teacher | None,
-) -> dict[str, torch.Tensor]:
-    """Weighted losses by name; only those that count are computed."""
-    weights = config.loss
-    spec = replace(model.input, size=(images.shape[-2], images.shape[-1]))
-    network = cast(Sage, model.network)
-    tokens = network.tokens(normalise(images, spec))
-    descriptors = network.aggregator(tokens.cls, tokens.patches)
-    losses = {}
-    if weights.similarity:
-        losses['similarity'] = weights.similarity * multi_similarity(descriptors, labels)
-    if teacher is not None and (weights.tokens or weights.relations):
-        lesson = teacher.teach(images)
-        if weights.tokens:
-            guess = teacher.project(tokens.patches)
-            losses['tokens'] = weights.tokens * token_distillation(guess, lesson.tokens)
-        if weights.relations:
-            losses['relations'] = weights.relations * relational_distillation(
-                descriptors, F.normalize(lesson.descriptor, dim=1)
-            )
-    return losses
+def _steps(session: Session, step: int, watcher: Watcher) -> tuple[int, str, bool]:
+    """Learn from `step` on; the step reached, why it ended there, and whether that is the end."""
+    config, team, selection = session.config, session.team, session.selection
+    while step < config.steps and not selection.out_of_patience:
+        for inputs, labels in session.epoch(step):
+            started = time.monotonic()
+            rate, losses, active = session.learner.learn(inputs, labels, step)
+            session.write(step, rate, losses, active)
+            if team.leads:
+                watcher.step(Step(step, rate, losses, active, time.monotonic() - started))
+            step += 1
+            if session.look_is_due(step):
+                score = session.look(step)
+                if team.leads:
+                    watcher.score(step, score)
+            for lost in session.newly_lost():
+                watcher.lost(lost)
+            if team.agree(watcher.stop()):
+                return step, f'interrupted after {step} steps', False
+            if selection.out_of_patience:
+                break
+            session.save_if_due(step)
+    if selection.out_of_patience:
+        return step, f'no better recall@1 in the last {config.validation.patience} looks', True
+    return step, 'all steps done', True

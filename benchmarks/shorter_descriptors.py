@@ -1,6 +1,6 @@
 """What shorter descriptors cost and save on the shared evaluation sets.
 
-    python benchmarks/compression.py [--model NAME] [--json OUT] [LENGTH ...]
+    python benchmarks/shorter_descriptors.py [--model NAME] [--json OUT] [LENGTH ...]
 
 The first table has all references in one map, compressed by `vpr map compress`: recall@1 over the
 queries of all sets, the agreement that `vpr map info` shows, seconds to compress, megabytes of the

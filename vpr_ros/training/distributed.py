@@ -1,0 +1,92 @@
+"""One training in several processes, started by `torchrun`: who I am, and what we share.
+
+Every process holds the whole network and a share of the places of each batch. Descriptors are
+gathered with their gradients, so the loss is that of the whole batch, as in one process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as collective
+
+from vpr_ros.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process among its equals."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes, shows and decides."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """Which of `count` equal parts of a batch are ours.
+
+        Raises:
+            ConfigError: they cannot be shared out evenly.
+        """
+        if count % self.size:
+            raise ConfigError(
+                f'places_per_batch: expected a multiple of the {self.size} processes, '
+                f'found {count}'
+            )
+        part = count // self.size
+        return slice(self.rank * part, (self.rank + 1) * part)
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of all processes one after the other, (size * B, ...), with their gradients."""
+        if self.size == 1:
+            return rows
+        if rows.requires_grad:
+            return torch.cat(collective.all_gather(rows))
+        parts = [torch.empty_like(rows) for _ in range(self.size)]
+        dist.all_gather(parts, rows)
+        return torch.cat(parts)
+
+    def agree(self, value: bool) -> bool:
+        """What the leading process says."""
+        if self.size == 1:
+            return value
+        said = torch.tensor([int(value)])
+        dist.broadcast(said, 0)
+        return bool(said.item())
+
+    def gather_arrays(self, rows: np.ndarray) -> np.ndarray:
+        """Arrays of all processes one after the other; they may differ in length."""
+        if self.size == 1:
+            return rows
+        parts: list[np.ndarray | None] = [None] * self.size
+        dist.all_gather_object(parts, rows)
+        return np.concatenate([part for part in parts if part is not None])
+
+
+@contextmanager
+def join_team(device: torch.device) -> Iterator[Team]:
+    """Meet the other processes that `torchrun` started; alone where there are none.
+
+    Raises:
+        ConfigError: the environment of torchrun is incomplete.
+    """
+    size = int(os.environ.get('WORLD_SIZE', '1'))
+    if size == 1:
+        yield Team()
+        return
+    if 'RANK' not in os.environ or 'MASTER_ADDR' not in os.environ:
+        raise ConfigError('WORLD_SIZE is set without RANK and MASTER_ADDR: start with torchrun')
+    dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
+    try:
+        yield Team(dist.get_rank(), size)
+    finally:
+        dist.destroy_process_group()

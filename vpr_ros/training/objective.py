@@ -1,0 +1,146 @@
+"""From a batch of pictures to its losses: what each method asks of its network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vpr_ros.config import LossConfig, TrainConfig
+from vpr_ros.errors import ConfigError
+from vpr_ros.image import normalise
+from vpr_ros.models import PlaceModel
+from vpr_ros.models.dinov2 import Stream
+from vpr_ros.models.fol import Fol
+from vpr_ros.models.folpp import Folpp
+from vpr_ros.models.sage import Sage
+from vpr_ros.training.distill import Teacher
+from vpr_ros.training.distributed import Team
+from vpr_ros.training.fol_objective import fol_objective
+from vpr_ros.training.losses import (
+    active_pairs,
+    multi_similarity,
+    relational_distillation,
+    token_distillation,
+)
+
+Inputs = torch.Tensor | Stream
+
+
+class Outcome(NamedTuple):
+    """What a batch taught."""
+
+    losses: dict[str, torch.Tensor]  # weighted, by name
+    active: torch.Tensor  # pairs that the miner kept, of the whole batch
+
+
+class Student(nn.Module):
+    """A network in training, and the teacher beside it where there is one."""
+
+    def __init__(
+        self, model: PlaceModel, config: TrainConfig, team: Team, teacher: Teacher | None = None
+    ) -> None:
+        """Combine them.
+
+        Raises:
+            ConfigError: losses that the network or the lack of a teacher does not allow.
+        """
+        super().__init__()
+        check_losses(model, config, teacher)
+        self.network, self.teacher = model.network, teacher
+        self.input, self.weights, self.team = model.input, config.loss, team
+
+    def forward(self, inputs: Inputs, labels: torch.Tensor, generator: torch.Generator) -> Outcome:
+        """Losses of B pictures.
+
+        Args:
+            inputs: augmented pictures (B, 3, H, W), float in [0, 1]; or their residual streams
+                behind the frozen blocks.
+            labels: place of each, (B,), integer.
+            generator: of what a loss picks by chance.
+        """
+        pictures = None if isinstance(inputs, Stream) else inputs
+        if pictures is not None:
+            spec = replace(self.input, size=(pictures.shape[-2], pictures.shape[-1]))
+            inputs = normalise(pictures, spec)
+        if isinstance(self.network, Fol):
+            losses, descriptors = self._fol(inputs, labels, generator)
+        else:
+            losses, descriptors = self._sage(inputs, pictures)
+        # The loss of all processes' places against each other.
+        rows, places = self.team.gather(descriptors.float()), self.team.gather(labels)
+        if self.weights.similarity:
+            losses['similarity'] = self.weights.similarity * multi_similarity(rows, places)
+        return Outcome(losses, active_pairs(rows, places))
+
+    def _fol(
+        self, inputs: Inputs, labels: torch.Tensor, generator: torch.Generator
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        apart = replace(self.weights, similarity=0.0)
+        network = cast(Fol, self.network)
+        found = fol_objective(network, inputs, labels, apart, generator)
+        losses = dict(found.losses)
+        # FoL's is a sum over the batch, of which this process has a share; FoL++'s is a mean.
+        if 'local' in losses and not isinstance(network, Folpp):
+            losses['local'] = losses['local'] * self.team.size
+        return losses, found.descriptors
+
+    def _sage(
+        self, inputs: Inputs, pictures: torch.Tensor | None
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        assert isinstance(self.network, Sage)
+        tokens = self.network.tokens(inputs)
+        descriptors = self.network.aggregator(tokens.cls, tokens.patches)
+        if self.teacher is None or pictures is None:
+            return {}, descriptors
+        return self._lesson(self.teacher, pictures, tokens.patches, descriptors), descriptors
+
+    def _lesson(
+        self,
+        teacher: Teacher,
+        pictures: torch.Tensor,
+        patches: torch.Tensor,
+        descriptors: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        weights, losses = self.weights, {}
+        lesson = teacher.teach(pictures)
+        if weights.tokens:
+            guess = teacher.project(patches)
+            losses['tokens'] = weights.tokens * token_distillation(guess, lesson.tokens)
+        if weights.relations:
+            losses['relations'] = weights.relations * relational_distillation(
+                descriptors, F.normalize(lesson.descriptor, dim=1)
+            )
+        return losses
+
+
+def check_losses(model: PlaceModel, config: TrainConfig, teacher: Teacher | None) -> None:
+    """Refuse before the first step what would fail in it.
+
+    Raises:
+        ConfigError: as said in it.
+    """
+    loss, patch = config.loss, model.network.backbone.config.patch
+    model.require_single_image()
+    if not isinstance(model.network, (Sage, Fol)):
+        raise ConfigError(f'{model.name} cannot be trained here: choose a SAGE or FoL model')
+    if not any(_counted(loss, model).values()):
+        raise ConfigError('every loss has weight 0: give one of them a weight')
+    if teacher is None and (loss.tokens or loss.relations):
+        raise ConfigError('the losses tokens and relations need teacher weights: set teacher')
+    if teacher is not None and (isinstance(model.network, Fol) or config.stored_views):
+        raise ConfigError('a teacher teaches SAGE models, with stored_views 0')
+    if config.image_size % patch:
+        raise ConfigError(
+            f'image_size: expected a multiple of the patch of {patch}, found {config.image_size}'
+        )
+
+
+def _counted(loss: LossConfig, model: PlaceModel) -> dict[str, float]:
+    """Weights of the losses that the model has."""
+    own = ('local', 'alignment', 'separation', 'correspondences')
+    others = own if isinstance(model.network, Sage) else ('tokens', 'relations')
+    return {name: weight for name, weight in vars(loss).items() if name not in others}

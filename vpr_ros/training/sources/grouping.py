@@ -1,0 +1,48 @@
+"""From poses to places: views near each other that face the same way."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+APART = 3.0  # radii between the first views of two places
+
+
+def group_views(
+    position_m: np.ndarray,
+    heading_rad: np.ndarray,
+    radius_m: float = 4.0,
+    turn_rad: float = 0.6,
+) -> np.ndarray:
+    """Group the views of one area into places that lie well apart.
+
+    Greedy, in the order given: a view joins the first place whose first view lies within the
+    radius and the turn; it begins a new one if none lies within three radii and two turns. Views
+    between places belong to none, so that two places of a batch never show the same thing.
+
+    Args:
+        position_m: (N, 2); nan: in no place.
+        heading_rad: (N,); nan: faces any way.
+
+    Returns:
+        Place of each view, (N,), int64, negative for none.
+    """
+    labels = np.full(len(position_m), -1, np.int64)
+    placed = np.flatnonzero(np.isfinite(position_m).all(axis=1))
+    if not len(placed):
+        return labels
+    tree = cKDTree(position_m[placed])
+    settled = np.zeros(len(position_m), bool)  # joined, or too near to a place to begin one
+    heading = np.asarray(heading_rad, float)
+    count = 0
+    for view in placed:
+        if settled[view]:
+            continue
+        near = placed[tree.query_ball_point(position_m[view], APART * radius_m)]
+        turn = np.abs(np.angle(np.exp(1j * (heading[near] - heading[view]))))
+        distance = np.linalg.norm(position_m[near] - position_m[view], axis=1)
+        inside = (distance <= radius_m) & ~(turn > turn_rad) & (labels[near] < 0)
+        labels[near[inside]] = count
+        settled[near[~(turn > 2.0 * turn_rad)]] = True
+        count += 1
+    return labels

@@ -1,0 +1,96 @@
+"""What a source is, told from what lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpr_ros.errors import ConfigError, DatasetError
+from vpr_ros.recognition.drive import DriveOptions
+from vpr_ros.training.sources.folder import read_folder
+from vpr_ros.training.sources.gsv_cities import is_gsv_cities, read_gsv_cities
+from vpr_ros.training.sources.msls import is_msls, read_msls
+from vpr_ros.training.sources.rosbag import read_drives
+from vpr_ros.training.sources.tower import read_tower
+from vpr_ros.training.sources.town import read_town
+from vpr_ros.training.sources.vpr_map import read_map
+from vpr_ros.training.views import ViewSet
+
+TOWN_PLACES, TOWN_VIEWS = 400, 4
+
+Work = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What a source alone does not say."""
+
+    image_topic: str = ''
+    pose_topic: str = ''
+    forward_only: bool = False  # of MSLS
+
+
+def open_views(
+    specs: Sequence[str],
+    options: SourceOptions | None = None,
+    work: Work = lambda what, done, total: None,
+) -> list[ViewSet]:
+    """Open sources; all recordings among them together are the sessions of one area.
+
+    Args:
+        specs: `town:SEED[:PLACES]`, `tower:FOLDER[:FLOOR+FLOOR]`, a recording, a `.vprmap`, the
+            root of GSV-Cities or MSLS, or a folder with `@utm_east@utm_north@` names.
+        options: for all of them.
+        work: told how far the long ones are.
+
+    Raises:
+        ConfigError: a town that cannot be.
+        VprError: a source cannot be read.
+    """
+    options = options or SourceOptions()
+    bags = [Path(spec) for spec in specs if _is_bag(spec)]
+    found = []
+    for spec in specs:
+        if not _is_bag(spec):
+            found.append(_open(spec, options, work))
+        elif Path(spec) == bags[0]:
+            drive = DriveOptions(options.image_topic, options.pose_topic)
+            found.append(read_drives(bags, drive, _named(work, 'reading bags')))
+    return found
+
+
+def _open(spec: str, options: SourceOptions, work: Work) -> ViewSet:
+    kind, _, rest = spec.partition(':')
+    if kind == 'town':
+        seed, _, places = rest.partition(':')
+        if not seed.isdigit() or not (places or '1').isdigit():
+            raise ConfigError(f'expected town:SEED[:PLACES], found {spec}')
+        count = int(places or TOWN_PLACES)
+        return read_town(int(seed), count, TOWN_VIEWS, progress=_named(work, f'rendering {spec}'))
+    if kind == 'tower':
+        folder, _, floors = rest.partition(':')
+        return read_tower(Path(folder), tuple(floors.split('+')) if floors else ())
+    path = Path(spec)
+    if not path.exists():
+        raise DatasetError(f'nothing at {spec}: expected a recording, a map or a folder of images')
+    if path.suffix == '.vprmap':
+        return read_map(path)
+    if is_gsv_cities(path):
+        return read_gsv_cities(path)
+    if is_msls(path):
+        return read_msls(path, options.forward_only)
+    return read_folder(path)
+
+
+def _is_bag(spec: str) -> bool:
+    path = Path(spec)
+    if path.is_dir():
+        return (path / 'metadata.yaml').is_file() or any(
+            next(path.glob(pattern), None) for pattern in ('*.mcap', '*.db3')
+        )
+    return path.is_file() and path.suffix != '.vprmap'
+
+
+def _named(work: Work, what: str) -> Callable[[int, int], None]:
+    return lambda done, total: work(what, done, total)
