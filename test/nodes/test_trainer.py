@@ -20,6 +20,7 @@ from vpr_ros.nodes.training_node import KEPT, in_words, read_job
 SETTINGS = {
     'model': 'sage_test', 'scratch': True, 'device': 'cpu', 'steps': 30, 'epoch_steps': 10,
     'places_per_batch': 4, 'views_per_place': 3, 'save_every': 5, 'validation.share': 0.2,
+    'validation.patience': 0,
     'decoders': 1,
 }  # fmt: skip
 

@@ -52,7 +52,7 @@ def curve(folder, model, processes, port):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
-    return [line['loss'] for line in lines if 'loss' in line], [
+    return [line for line in lines if 'loss' in line], [
         line['recall_at_1'] for line in lines if 'recall_at_1' in line
     ]
 
@@ -66,12 +66,16 @@ def free_port():
 
 
 def test_two_processes_have_the_loss_curve_of_one(tmp_path):
+    """Rounding differs, and the limits of the miner make much of it later on."""
     one, looks_of_one = curve(tmp_path / 'one', 'sage_test', 1, 0)
     two, looks_of_two = curve(tmp_path / 'two', 'sage_test', 2, free_port())
-    assert len(one) == 12
-    for step, (here, there) in enumerate(zip(one, two, strict=True)):
-        assert here['similarity'] == pytest.approx(there['similarity'], rel=2e-4), step
-    assert one[0] != one[-1]
+    assert len(one) == len(two) == 12
+    for here, there in zip(one[:4], two[:4], strict=True):
+        assert here['loss']['similarity'] == pytest.approx(there['loss']['similarity'], rel=2e-5)
+        assert here['gradient_norm'] == pytest.approx(there['gradient_norm'], rel=1e-3)
+        assert here['active_pairs'] == there['active_pairs']
+    for here, there in zip(one, two, strict=True):
+        assert here['loss']['similarity'] == pytest.approx(there['loss']['similarity'], rel=1e-2)
     assert looks_of_one == pytest.approx(looks_of_two, abs=0.13)  # one query of eight
 
 

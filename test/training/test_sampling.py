@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from vpr_ros.config.training import SamplerConfig
 from vpr_ros.errors import ConfigError, DatasetError
 from vpr_ros.training import descriptions, ground
+from vpr_ros.training.descriptions import Descriptions
+from vpr_ros.training.neighbourhoods import neighbourhoods
 from vpr_ros.training.sampling import build_sampler
 from vpr_ros.training.views import ViewSet
 
@@ -159,6 +162,8 @@ def test_frozen_mines_once_and_shuffles(config):
         return {frozenset(views.places[row]) for row in found.images}
 
     assert batches(second) == batches(first)
+    again = [frozenset(views.places[row]) for row in sampler.plan(6, later, rng).images]
+    assert again != [frozenset(views.places[row]) for row in first.images]
     assert (second.images[:6] != first.images).any()
     require_disjoint(second, views, 8)
 
@@ -269,7 +274,9 @@ def test_single_views_without_a_position_or_a_place_are_left_out():
     lost = np.arange(len(views)) % 5 == 0
     position = np.where(lost[:, None], math.nan, views.position_m)
     places = np.where(np.arange(len(views)) % 5 == 1, -1, views.places)
-    found = plan(replace(views, position_m=position, places=places), batches=20)
+    views = replace(views, position_m=position, places=places)
+    assert set(ground.survey(views, SAGE, 4).members % 5) == {2, 3, 4}
+    found = plan(views, batches=20)
     assert set(found.images.ravel() % 5) == {2, 3, 4}
 
 
@@ -285,6 +292,33 @@ def test_a_batch_that_fills_the_town():
     require_disjoint(plan(views, places=100, batches=2), views, 100)
     with pytest.raises(DatasetError, match='found 100: set places_per_batch'):
         plan(views, places=101, batches=1)
+    with pytest.raises(DatasetError, match='found 100: set places_per_batch'):
+        plan(views, replace(SAGE, similar_places=0), places=101, batches=1)
+
+
+def test_a_batch_that_leaves_no_room_begins_again():
+    # Three of five spots fit, unless one begins with the second or the fourth.
+    spots = np.repeat(np.arange(5), VIEWS)
+    views = view_set(np.stack([20.0 * spots, 0.0 * spots], axis=1), spots)
+    found = plan(views, replace(SAGE, similar_places=0), places=3, batches=20)
+    require_disjoint(found, views, 3)
+    assert set(views.places[found.images].ravel()) == {0, 2, 4}
+
+
+def test_neither_the_seed_nor_its_twin_is_drawn_beside_it():
+    views = town()
+    model = Model(views, noise=0.0)
+    twins = views.places % 50
+    model.rows = model.rows[twins * VIEWS]
+    prepared, rng = ground.survey(views, SAGE, 4), np.random.default_rng(0)
+    known = Descriptions(model, len(views), torch.device('cpu'))
+    table = prepared.one_each(rng)
+    known.require(table)
+    for seed in range(0, 100, 7):
+        drawn = neighbourhoods(prepared, np.array([seed]), known, table, 200, 1.0, rng)[0]
+        assert drawn[0] == seed
+        assert len(set(drawn)) == len(drawn) == 1 + 100 - 2 - 2  # the farthest has a twin too
+        assert seed % 50 not in drawn[1:] % 50
 
 
 def test_no_clique_anywhere():

@@ -47,7 +47,7 @@ def _run(argv: list[str]) -> int:
     except VprError:
         return FAILED
     finally:
-        node.report()  # the end, before the context goes
+        node.linger()
         rclpy.try_shutdown()
         spinning.join()
         node.destroy_node()

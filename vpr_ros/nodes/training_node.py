@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
@@ -24,6 +25,7 @@ from vpr_ros.training.sources import SourceOptions
 from vpr_ros.training.train import Step, Watcher
 from vpr_ros.training.validation import Score
 
+LINGER_S = 1.0
 PERIOD_S = 0.1  # between two messages of progress
 DIAGNOSTICS_S = 1.0
 KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -97,6 +99,12 @@ class Trainer(Node):
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+
+    def linger(self) -> None:
+        """Say the last thing, and give those who listen the time to hear it."""
+        self.report()
+        self._progress.wait_for_all_acked(Duration(seconds=LINGER_S))
+        time.sleep(LINGER_S)  # who has just found us is sent what was kept
 
     def _publish(self) -> None:
         self._message.stamp = self.get_clock().now().to_msg()

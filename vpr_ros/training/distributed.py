@@ -63,6 +63,14 @@ class Team:
         dist.broadcast(said, 0)
         return bool(said.item())
 
+    def same(self, array: np.ndarray) -> np.ndarray:
+        """The leading process's array, which has the same shape everywhere."""
+        if self.size == 1:
+            return array
+        shared = [array]
+        dist.broadcast_object_list(shared, 0)
+        return shared[0]
+
     def gather_arrays(self, rows: np.ndarray) -> np.ndarray:
         """Arrays of all processes one after the other; they may differ in length."""
         if self.size == 1:

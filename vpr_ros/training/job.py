@@ -146,7 +146,7 @@ def rehearse(ready: Ready) -> Rehearsal:
         ready.model, ready.views, config, job.run_folder, Team(), device, ready.teacher
     ) as session:
         [(inputs, labels)] = session.epoch(0)
-        _, losses, _ = session.learner.learn(inputs, labels, 0)
+        losses = session.learner.learn(inputs, labels, 0).losses
         trained = sum(p.numel() for p in session.learner.trained.values())
         every = sum(p.numel() for p in ready.model.network.parameters())
         wanted = job.config

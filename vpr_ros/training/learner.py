@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,15 @@ from vpr_ros.training.optimisation import (
     learning_rate,
 )
 from vpr_ros.training.state import State, optimizer_tensors, restore_optimizer
+
+
+class Learned(NamedTuple):
+    """What a step did; losses and pairs are means over its batches."""
+
+    learning_rate: float
+    losses: dict[str, float]
+    active_pairs: float
+    gradient_norm: float  # before clipping
 
 
 class Learner:
@@ -66,13 +75,8 @@ class Learner:
         half = self.half or torch.bfloat16
         return torch.autocast(self.device.type, half, enabled=self.half is not None)
 
-    def learn(
-        self, inputs: list[Inputs], labels: list[np.ndarray], step: int
-    ) -> tuple[float, dict[str, float], float]:
+    def learn(self, inputs: list[Inputs], labels: list[np.ndarray], step: int) -> Learned:
         """One step of the optimiser on the batches given.
-
-        Returns:
-            Learning rate, losses by name and active pairs, both averaged over the batches.
 
         Raises:
             DatasetError: loss or gradient is not finite.
@@ -93,10 +97,10 @@ class Learner:
             name: sum(o.losses[name].item() for o in outcomes) / len(outcomes)
             for name in outcomes[0].losses
         }
-        self.descent.step(step, sum(self.losses.values()))
+        norm = self.descent.step(step, sum(self.losses.values()))
         self.average.update()
         active = sum(float(o.active) for o in outcomes) / len(outcomes)
-        return learning_rate(step, self.config), self.losses, active
+        return Learned(learning_rate(step, self.config), self.losses, active, norm)
 
     def describe(self, feed: Feed, indices: np.ndarray) -> np.ndarray:
         """Descriptors (n, D), fp16, of views with the present weights, in evaluation mode."""

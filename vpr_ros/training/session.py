@@ -18,7 +18,7 @@ from vpr_ros.training.distill import Teacher
 from vpr_ros.training.distributed import Team
 from vpr_ros.training.feed import Feed, PictureFeed, step_seed, store_views
 from vpr_ros.training.journal import Journal
-from vpr_ros.training.learner import Learner
+from vpr_ros.training.learner import Learned, Learner
 from vpr_ros.training.loader import Lost
 from vpr_ros.training.objective import Inputs
 from vpr_ros.training.sampling import Plan, build_sampler
@@ -78,7 +78,7 @@ class Session:
         )
         self.sampler = build_sampler(
             self.views, config.sampler, config.places_per_batch, config.views_per_place,
-            config.single_image_share,
+            config.single_image_share, device,
         )  # fmt: skip
         self.pictures = PictureFeed(self.views, self.model, config, device)
         self.held_pictures = PictureFeed(self.held, self.model, config, device)
@@ -151,17 +151,22 @@ class Session:
             yield [inputs for inputs, _ in some], [labels for _, labels in some]
 
     def _make_plan(self, epoch: int) -> None:
-        self.plan = self.sampler.plan(
+        plan = self.sampler.plan(
             self.epoch_steps * self.config.accumulate,
             lambda indices: self.learner.describe(self.feed, indices),
             np.random.default_rng([self.config.seed, PLAN, epoch]),
             lambda done, total: self.work('graph', done, total),
         )
+        # Other processors may break a tie of two descriptors otherwise.
+        self.plan = Plan(self.team.same(plan.images), self.team.same(plan.labels))
 
-    def write(self, step: int, rate: float, losses: dict[str, float], active: float) -> None:
+    def write(self, step: int, learned: Learned) -> None:
         """Into the log, in the leading process."""
         if self.team.leads:
-            self.journal.write(step, loss=losses, learning_rate=rate, active_pairs=active)
+            self.journal.write(
+                step, loss=learned.losses, learning_rate=learned.learning_rate,
+                active_pairs=learned.active_pairs, gradient_norm=learned.gradient_norm,
+            )  # fmt: skip
 
     def look_is_due(self, step: int) -> bool:
         if len(self.held) == 0:

@@ -13,6 +13,7 @@ from vpr_ros.models.runtime import resolve_device
 from vpr_ros.training.distill import Teacher
 from vpr_ros.training.distributed import join_team
 from vpr_ros.training.feed import Feed
+from vpr_ros.training.learner import Learned
 from vpr_ros.training.loader import Lost
 from vpr_ros.training.session import Session
 from vpr_ros.training.validation import Score
@@ -30,10 +31,16 @@ class Step:
     """What one step of the training did."""
 
     number: int
-    learning_rate: float
-    losses: dict[str, float]
-    active_pairs: float  # kept by the miner, a batch
+    learned: Learned
     seconds: float
+
+    @property
+    def losses(self) -> dict[str, float]:
+        return self.learned.losses
+
+    @property
+    def active_pairs(self) -> float:
+        return self.learned.active_pairs
 
 
 @dataclass(frozen=True)
@@ -108,10 +115,10 @@ def _steps(session: Session, step: int, watcher: Watcher) -> tuple[int, str, boo
     while step < config.steps and not selection.out_of_patience:
         for inputs, labels in session.epoch(step):
             started = time.monotonic()
-            rate, losses, active = session.learner.learn(inputs, labels, step)
-            session.write(step, rate, losses, active)
+            learned = session.learner.learn(inputs, labels, step)
+            session.write(step, learned)
             if team.leads:
-                watcher.step(Step(step, rate, losses, active, time.monotonic() - started))
+                watcher.step(Step(step, learned, time.monotonic() - started))
             step += 1
             if session.look_is_due(step):
                 score = session.look(step)
