@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
+from rich.table import Table
 
 from vpr_ros.config import AugmentConfig, SamplerConfig, TrainConfig, ValidationConfig
 from vpr_ros.evaluation.datasets import LoopSet, PairSet, read_dataset
@@ -38,6 +39,7 @@ from vpr_ros.models.dinov2 import VIT_TINY
 from vpr_ros.models.registry import INPUT_TINY, NANO_HEAD, NANO_VIT, load_model
 from vpr_ros.models.sage import Sage, SageConfig
 from vpr_ros.training.feed import PictureFeed, StoredFeed, store_views
+from vpr_ros.training.sampling import Plan, build_sampler
 from vpr_ros.training.sources import open_views
 from vpr_ros.training.train import Step, Watcher, train
 from vpr_ros.training.views import ViewSet, joined
@@ -263,6 +265,43 @@ def prepare(setting: Setting, console: Console) -> None:
         test_real(test_real_sets, name, setting)
 
 
+def look_at_batches(setting: Setting, variants: list[str], console: Console) -> None:
+    """What the batches of each variant are like to the model before it learns from them."""
+    views = joined(open_views(setting.train))
+    model, feed = make_model(setting, 0), stored('train', views, setting, VERSIONS)
+    every = describe(model, feed)
+    columns = ['views', 'hardest stranger', 'own, mean', 'own, least', 'deceived', 'sessions']
+    table = Table('batches of', *columns, title='the model before learning, plain pictures')
+    rows = {}
+    for variant in [v for v in variants if not v.endswith('nosoft')]:
+        config = make_config(setting, variant, 0)
+        sampler = build_sampler(views, config.sampler, setting.places, config.views_per_place)
+        plan = sampler.plan(setting.steps, lambda rows: every[rows], np.random.default_rng(0))
+        rows[variant] = dict(zip(columns, batch_figures(plan, every, views), strict=True))
+        table.add_row(variant, *(f'{value:.3f}' for value in rows[variant].values()))
+    console.print(table)
+    (setting.out / 'batches.json').write_text(json.dumps(rows, indent=1))
+
+
+def batch_figures(plan: Plan, every: np.ndarray, views: ViewSet) -> list[float]:
+    """Different views; similarities, averaged over anchors; sessions among the views of a place.
+
+    An anchor is deceived where the most similar stranger beats its least similar own view.
+    """
+    found = []
+    for images, labels in zip(plan.images, plan.labels, strict=True):
+        x = every[images]
+        similarity, same = x @ x.T, labels[:, None] == labels
+        stranger = np.where(same, -1.0, similarity).max(axis=1)
+        np.fill_diagonal(same, False)
+        own = (similarity * same).sum(axis=1) / same.sum(axis=1)
+        least = np.where(same, similarity, 2.0).min(axis=1)
+        sessions = [len(np.unique(views.sessions[images[labels == n]])) for n in np.unique(labels)]
+        found.append([v.mean() for v in (stranger, own, least, stranger > least)]
+                     + [np.mean(sessions)])  # fmt: skip
+    return [float(len(np.unique(plan.images))), *np.mean(found, axis=0).tolist()]
+
+
 def run_all(
     setting: Setting, variants: list[str], seeds: int, jobs: int, console: Console
 ) -> None:
@@ -302,6 +341,7 @@ def main() -> int:
     parser.add_argument('--places', type=int, default=16)
     parser.add_argument('--rate', type=float, default=5e-4)
     parser.add_argument('--jobs', type=int, default=2)
+    parser.add_argument('--look', action='store_true', help='only look at the batches')
     parser.add_argument('--one', nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     setting = Setting(
@@ -313,6 +353,9 @@ def main() -> int:
         return 0
     console = Console()
     prepare(setting, console)
+    look_at_batches(setting, arguments.variants, console)
+    if arguments.look:
+        return 0
     run_all(setting, arguments.variants, arguments.seeds, arguments.jobs, console)
     from sampler_report import report
 

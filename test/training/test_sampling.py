@@ -8,18 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_views import texture_views
 
 from vpr_ros.config.training import SamplerConfig
 from vpr_ros.errors import ConfigError, DatasetError
 from vpr_ros.training import descriptions, ground
 from vpr_ros.training.descriptions import Descriptions
 from vpr_ros.training.neighbourhoods import neighbourhoods
-from vpr_ros.training.sampling import build_sampler
+from vpr_ros.training.sampling import build_sampler, settled
 from vpr_ros.training.views import ViewSet
 
 SIDE, STEP_M, VIEWS, DIM = 10, 40.0, 12, 16
 RADIUS_M = 25.0
-SAGE = SamplerConfig()
+SAGE = SamplerConfig(radius_m=RADIUS_M)
 KINDS = [SAGE, replace(SAGE, online=False), replace(SAGE, kind='cliques')]
 KIND_NAMES = ['online', 'frozen', 'cliques']
 
@@ -412,3 +413,15 @@ def test_places_from_one_seed():
 def test_too_few_places():
     with pytest.raises(DatasetError, match='expected at least 5 places, found 4'):
         drawn(5)
+
+
+@pytest.mark.parametrize(('extent_m', 'given_m', 'radius_m'), [
+    (1000.0, 0.0, 25.0), (50.0, 0.0, 5.0), (50.0, 7.0, 7.0),
+])  # fmt: skip
+def test_the_radius_suits_the_area_unless_it_is_given(extent_m, given_m, radius_m):
+    views = texture_views(3, views=2)
+    across = np.linspace(0.0, extent_m, 6)
+    views = replace(views, position_m=np.column_stack([across, 0.0 * across]))
+    assert settled(SamplerConfig(radius_m=given_m), views).radius_m == radius_m
+    nowhere = replace(views, position_m=np.full((6, 2), np.nan))
+    assert settled(SamplerConfig(), nowhere).radius_m == 25.0

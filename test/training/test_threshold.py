@@ -11,7 +11,7 @@ from vpr_ros.training.threshold import measure_similarities, similarity_threshol
 from vpr_ros.training.views import joined
 
 
-def measured(views, rows, sampler=SamplerConfig()):  # noqa: B008
+def measured(views, rows, sampler=SamplerConfig(radius_m=25.0)):  # noqa: B008
     return measure_similarities(
         views, lambda index: rows[index], sampler, np.random.default_rng(0)
     )

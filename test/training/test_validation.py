@@ -56,7 +56,7 @@ def test_recall_by_hand(two_places):
 
 def test_the_same_session_does_not_count(two_places):
     """In its own session every view is nearest to the wrong place; in the other half are right."""
-    found = score(two_places, corners(0.0, 0.5, 0.01, 0.51), SamplerConfig())
+    found = score(two_places, corners(0.0, 0.5, 0.01, 0.51), SamplerConfig(radius_m=25.0))
     assert found == Score(0.5, 4)
 
 
@@ -65,7 +65,7 @@ def test_a_neighbouring_place_within_the_radius_is_right(two_places):
     crossed = corners(0.0, 0.8, 0.9, 1.7)
     assert score(near, crossed, SamplerConfig(radius_m=25.0)).recall_at_1 == 1.0
     turned = replace(near, heading_rad=np.array([0.0, 0.0, 3.0, 3.0]))
-    assert score(turned, crossed, SamplerConfig(heading_rad=1.0)).recall_at_1 == 0.5
+    assert score(turned, crossed, SamplerConfig(radius_m=25.0, heading_rad=1.0)).recall_at_1 == 0.5
 
 
 def test_queries_are_whole_places():

@@ -23,7 +23,13 @@ class SamplerConfig:
         '(the idea of CliqueMining); places: P places of K views at random',
         choices=('sage', 'cliques', 'places'),
     )
-    radius_m: float = option(25.0, 'tau1: views nearer than this may show one place', 1e-3, 1e6)
+    radius_m: float = option(
+        0.0,
+        'tau1: views nearer than this may show one place; 0: 25 m as published, or a tenth of the '
+        'smallest area where that is less',
+        0.0,
+        1e6,
+    )
     heading_rad: float = option(
         math.pi, 'views that face apart by more never show one place', 0.0, math.pi
     )

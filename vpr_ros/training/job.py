@@ -23,6 +23,7 @@ from vpr_ros.training.distributed import Team
 from vpr_ros.training.feed import PictureFeed
 from vpr_ros.training.learner import Learner
 from vpr_ros.training.optimisation import choose_trainable
+from vpr_ros.training.sampling import settled
 from vpr_ros.training.session import Session
 from vpr_ros.training.sources import SourceOptions, check_pictures, open_views
 from vpr_ros.training.threshold import Threshold, measure_similarities, similarity_threshold
@@ -185,7 +186,10 @@ def _threshold(ready: Ready) -> Threshold | None:
     feed = PictureFeed(ready.views, ready.model, config, device)
     rng = np.random.default_rng([config.seed, 6])
     areas = measure_similarities(
-        ready.views, lambda rows: learner.describe(feed, rows), config.sampler, rng
+        ready.views,
+        lambda rows: learner.describe(feed, rows),
+        settled(config.sampler, ready.views),
+        rng,
     )
     ready.model.network.eval().requires_grad_(False)
     return similarity_threshold(areas) if areas else None

@@ -6,8 +6,9 @@ resemble each other, and take as one place views that were taken from nearly the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +21,10 @@ from vpr_ros.training.ground import survey
 from vpr_ros.training.mining import Miner
 from vpr_ros.training.views import ViewSet
 
-__all__ = ['Describe', 'Plan', 'Sampler', 'build_sampler']
+__all__ = ['Describe', 'Plan', 'Sampler', 'build_sampler', 'settled']
+
+PUBLISHED_RADIUS_M = 25.0
+LARGEST_SHARE = 0.1  # of an area
 
 Progress = Callable[[int, int], None]
 
@@ -58,6 +62,24 @@ class Sampler(Protocol):
         ...
 
 
+def settled(config: SamplerConfig, views: ViewSet) -> SamplerConfig:
+    """The settings with the radius that they leave open.
+
+    That is the paper's tau1 of 25 m, for cities; in a building all views would lie within it, so
+    it is at most a tenth of the extent of the smallest area.
+    """
+    if config.radius_m:
+        return config
+    placed = np.isfinite(views.position_m).all(axis=1)
+    extents = [
+        float(np.hypot(*np.ptp(views.position_m[rows], axis=0)))
+        for area in np.unique(views.areas[placed])
+        if len(rows := np.flatnonzero(placed & (views.areas == area))) > 1
+    ]
+    extent = min([e for e in extents if e > 0], default=math.inf)
+    return replace(config, radius_m=min(PUBLISHED_RADIUS_M, extent * LARGEST_SHARE))
+
+
 def build_sampler(
     views: ViewSet,
     config: SamplerConfig,
@@ -80,6 +102,7 @@ def build_sampler(
         ConfigError: K = 1 for a sampler of cliques.
         DatasetError: fewer than P places (`places`), or no clique of K views anywhere.
     """
+    config = settled(config, views)
     if config.kind == 'places':
         return PlaceSampler(views, places_per_batch, views_per_place, single_image_share)
     if views_per_place < 2:

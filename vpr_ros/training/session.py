@@ -21,7 +21,7 @@ from vpr_ros.training.journal import Journal
 from vpr_ros.training.learner import Learned, Learner
 from vpr_ros.training.loader import Lost
 from vpr_ros.training.objective import Inputs
-from vpr_ros.training.sampling import Plan, build_sampler
+from vpr_ros.training.sampling import Plan, build_sampler, settled
 from vpr_ros.training.state import State, load_state, require_same_run, run_identity, save_state
 from vpr_ros.training.validation import Score, Selection, queries_of, score, split_places
 from vpr_ros.training.views import ViewSet, chosen, require_places
@@ -67,9 +67,9 @@ class Session:
         self._open = ExitStack()
 
     def _set_data(self, views: ViewSet, device: torch.device) -> None:
-        config = self.config
+        config, self.settled = self.config, settled(self.config.sampler, views)
         rng = np.random.default_rng([config.seed, SPLIT])
-        split = split_places(views, config.validation.share, config.sampler.radius_m, rng)
+        split = split_places(views, config.validation.share, self.settled.radius_m, rng)
         self.views = chosen(views, split.train)
         require_places(self.views)
         rng = np.random.default_rng([config.seed, QUERIES])
@@ -77,7 +77,7 @@ class Session:
             chosen(views, split.validation), config.validation.most_queries, rng
         )
         self.sampler = build_sampler(
-            self.views, config.sampler, config.places_per_batch, config.views_per_place,
+            self.views, self.settled, config.places_per_batch, config.views_per_place,
             config.single_image_share, device,
         )  # fmt: skip
         self.pictures = PictureFeed(self.views, self.model, config, device)
@@ -179,7 +179,7 @@ class Session:
         learner = self.learner
         learner.average.swap()
         rows = learner.describe(self.held_pictures, np.arange(len(self.held)))
-        found = score(self.held, rows, self.config.sampler)
+        found = score(self.held, rows, self.settled)
         self.selection.consider(found, step, learner.trained)
         learner.average.swap()
         if self.team.leads:
