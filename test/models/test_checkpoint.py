@@ -7,9 +7,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vpr_ros.errors import CheckpointError, ConfigError
-from vpr_ros.models import MODELS, build_model, load_checkpoint, read_header, save_checkpoint
+from vpr_ros.models import (
+    MODELS,
+    build_model,
+    load_backbone,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+)
 from vpr_ros.models.checkpoint import HEADER_KEY
-from vpr_ros.models.registry import bundled_weights
+from vpr_ros.models.registry import bundled_weights, untrained_model
+from vpr_ros.records import ImageInput
 
 
 @pytest.fixture
@@ -181,3 +189,29 @@ def test_the_bundled_model_describes_out_of_the_box():
     torch.testing.assert_close(descriptor.norm(dim=1), torch.ones(2))
     assert model.similarity_threshold
     assert read_header(file).provenance
+
+
+def test_the_backbone_of_another_model_of_ours():
+    bundled = bundled_weights('sage_nano.safetensors')
+    model, fresh = untrained_model('folpp_nano'), untrained_model('folpp_nano')
+    load_backbone(model, bundled)
+    expected = load_file(bundled)
+    for key, tensor in model.network.state_dict().items():
+        source = expected[key] if key.startswith('backbone.') else fresh.network.state_dict()[key]
+        assert torch.equal(tensor, source.float()), key
+    assert model.fingerprint is None
+    sizes = {name: MODELS[name].descriptor_dim for name in ('folpp_nano', 'sage_nano')}
+    assert sizes == {'folpp_nano': 2176, 'sage_nano': 2176}
+
+
+def test_a_backbone_of_another_shape_pixel_scale_or_state_is_refused(model, file):
+    with pytest.raises(CheckpointError, match='lacks|does not know|shape'):
+        load_backbone(untrained_model('folpp_nano'), file)
+    other = untrained_model('folpp_test')
+    load_backbone(other, file)
+    other.input = ImageInput((70, 70), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    with pytest.raises(CheckpointError, match='normalised by .* give another backbone'):
+        load_backbone(other, file)
+    rewrite(file, change=lambda weights: {k: v + 1 for k, v in weights.items()})
+    with pytest.raises(CheckpointError, match='damaged'):
+        load_backbone(untrained_model('folpp_test'), file)

@@ -70,10 +70,9 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path):
     one, looks_of_one = curve(tmp_path / 'one', 'sage_test', 1, 0)
     two, looks_of_two = curve(tmp_path / 'two', 'sage_test', 2, free_port())
     assert len(one) == len(two) == 12
-    for here, there in zip(one[:4], two[:4], strict=True):
-        assert here['loss']['similarity'] == pytest.approx(there['loss']['similarity'], rel=2e-5)
-        assert here['gradient_norm'] == pytest.approx(there['gradient_norm'], rel=1e-3)
-        assert here['active_pairs'] == there['active_pairs']
+    assert one[0]['loss']['similarity'] == pytest.approx(two[0]['loss']['similarity'], rel=1e-5)
+    assert one[0]['gradient_norm'] == pytest.approx(two[0]['gradient_norm'], rel=1e-4)
+    assert one[0]['active_pairs'] == two[0]['active_pairs']
     for here, there in zip(one, two, strict=True):
         assert here['loss']['similarity'] == pytest.approx(there['loss']['similarity'], rel=1e-2)
     assert looks_of_one == pytest.approx(looks_of_two, abs=0.13)  # one query of eight

@@ -90,3 +90,15 @@ def test_relations_vanish_for_equal_and_rotated_descriptors():
     assert relational_distillation(x, 5 * x).item() < 1e-5
     assert relational_distillation(x @ rotation, x).item() < 1e-4
     assert relational_distillation(x.roll(1, dims=0), x).item() > 0.1
+
+
+def test_similarities_are_float32_under_autocast():
+    """In bf16 the two descriptors would be the same, and nothing would be learned."""
+    base = torch.randn(1, 64)
+    descriptors = torch.cat([base, base + 0.01 * torch.randn(3, 64)])
+    labels = torch.tensor([0, 0, 1, 1])
+    outside = multi_similarity(descriptors, labels)
+    with torch.autocast('cpu', torch.bfloat16):
+        inside = multi_similarity(descriptors, labels)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, outside)

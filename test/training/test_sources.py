@@ -57,7 +57,7 @@ def test_the_places_of_a_survey_are_taken_from_its_table(tmp_path):
     rows = [{'file': name, 'place': place} for name, place in zip(names, (7, 7, 9), strict=True)]
     table(folder / 'survey.csv', rows)
     [views] = open_views([str(folder)])
-    assert views.places.tolist() == [7, 7, 9]
+    assert views.places.tolist() == [0, 0, 1]  # renumbered
     assert np.isnan(views.heading_rad).all()
     table(folder / 'survey.csv', [*rows, {'file': 'c/@3@3@.jpg', 'place': 1}])
     with pytest.raises(DatasetError, match='names c/@3@3@.jpg, which is not there'):
@@ -140,7 +140,7 @@ def msls(tmp_path):
         for part, keys in (('database', 'abc'), ('query', 'de')):
             folder = root / 'train_val' / city / part
             table(folder / 'postprocessed.csv', [
-                {'': n, 'key': key, 'easting': 100.0 * n, 'northing': 5.0,
+                {'': n, 'key': key, 'easting': 10.0 * n, 'northing': 5.0,
                  'unique_cluster': n // 2, 'night': False, 'control_panel': key == 'd',
                  'view_direction': 'Sideways' if key == 'e' else 'Forward'}
                 for n, key in enumerate(keys)
@@ -180,7 +180,7 @@ def test_msls_keys_without_a_raw_row_are_named(msls):
 
 def test_numbers_that_are_none_are_named_with_their_row(msls):
     path = msls / 'train_val/zurich/query/postprocessed.csv'
-    path.write_text(path.read_text().replace('100.0', 'north'))
+    path.write_text(path.read_text().replace('10.0', 'north'))
     with pytest.raises(DatasetError, match=r"row 3: easting is 'north', expected a number"):
         read_msls(msls)
 

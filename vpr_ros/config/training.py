@@ -112,7 +112,11 @@ class TrainConfig:
 
     model: str = option('sage_nano', 'model name, see `vpr models`')
     weights: str = option('', 'checkpoint to start from; empty: the bundled or fetched one')
-    backbone: str = option('', 'published backbone (DINOv2, ViT-Ti) to start a new head on')
+    backbone: str = option(
+        '',
+        'published backbone (DINOv2, ViT-Ti), or a checkpoint of another model of ours with the '
+        'same backbone, to start a new head on',
+    )
     scratch: bool = option(False, 'start from random weights')
     trainable: str = option(
         'auto',

@@ -141,21 +141,21 @@ def load_checkpoint(model: PlaceModel, path: Path | str) -> Header:
 
 
 def load_backbone(model: PlaceModel, path: Path | str) -> None:
-    """Load a published backbone (DINOv2, timm's ViT) under a head that is yet to be trained.
+    """Load a backbone under a head that is yet to be trained.
 
-    The model keeps its head, and still refuses to describe.
+    It is a published one (DINOv2, timm's ViT), or that of another model of ours with the same
+    backbone. The model keeps its head, and still refuses to describe.
 
     Raises:
-        CheckpointError: as for `load_checkpoint`; also weights of a whole model.
+        CheckpointError: as for `load_checkpoint`; also released weights of a whole model, a
+            checkpoint of this very model, or one with other pixel values.
     """
-    if is_own(path):
-        raise CheckpointError(
-            f'{path} holds the whole model {read_header(path).model}, expected a backbone alone: '
-            'give it with the setting weights'
-        )
     backbone = model.network.backbone
-    expected = backbone.state_dict()
-    weights = read_released(path).for_backbone(model.name, backbone.config.dim, expected)
+    if is_own(path):
+        weights = _own_backbone(model, path)
+    else:
+        expected = backbone.state_dict()
+        weights = read_released(path).for_backbone(model.name, backbone.config.dim, expected)
     load_strictly(backbone, weights, path)
     model.fingerprint, model.similarity_threshold = None, None
 
@@ -187,6 +187,24 @@ def _stored(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     return tensor.half() if half and tensor.is_floating_point() else tensor
 
 
+def _own_backbone(model: PlaceModel, path: Path | str) -> dict[str, torch.Tensor]:
+    """Backbone of a checkpoint of ours of another model."""
+    header, start = read_header(path), 'backbone.'
+    if header.model == model.name:
+        raise CheckpointError(
+            f'{path} holds the whole model {header.model}, expected a backbone alone: '
+            'give it with the setting weights'
+        )
+    if (header.input.mean, header.input.std) != (model.input.mean, model.input.std):
+        raise CheckpointError(
+            f'{path} was trained on pixels normalised by {header.input.mean}, '
+            f'{header.input.std}, but {model.name} takes {model.input.mean}, {model.input.std}: '
+            'give another backbone'
+        )
+    weights = _undamaged(header, path)
+    return {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
+
+
 def _own(model: PlaceModel, path: Path | str) -> tuple[Header, dict[str, torch.Tensor]]:
     header = read_header(path)
     if header.model != model.name:
@@ -194,10 +212,14 @@ def _own(model: PlaceModel, path: Path | str) -> tuple[Header, dict[str, torch.T
             f'{path} holds weights of {header.model}, expected {model.name}: '
             f'set model.name to {header.model} or give other weights'
         )
+    return header, _undamaged(header, path)
+
+
+def _undamaged(header: Header, path: Path | str) -> dict[str, torch.Tensor]:
     weights = read_safetensors(path)
     if fingerprint(header.model, header.input, weights) != header.fingerprint:
         raise CheckpointError(f'{path} is damaged: its weights do not match its fingerprint')
-    return header, weights
+    return weights
 
 
 def _released(model: PlaceModel, path: Path | str) -> tuple[Header, dict[str, torch.Tensor]]:

@@ -57,6 +57,7 @@ class FolMaps(NamedTuple):
     grid: tuple[int, int]  # h, w
     assignment: torch.Tensor  # (B, N, m), shares of each patch in the clusters
     guide: torch.Tensor  # (B, N), what keeps a patch out of the dustbin: of its attention in FoL
+    trust: torch.Tensor  # (B, N), the mask beside saliency: in FoL attention without a threshold
 
 
 class TransportAggregation(nn.Module):
@@ -125,11 +126,12 @@ class Fol(PlaceNetwork):
         return Features(maps.descriptor, self.local_features(maps))
 
     def maps(self, images: torch.Tensor | Stream) -> FolMaps:
-        """The global branch alone; images (B, 3, H, W), normalised."""
+        """The global branch alone; images (B, 3, H, W), normalised, or their streams."""
         last = self.backbone.config.depth - 1
         tokens, streams = self.run_backbone(images, first=last - 1)
         attention = self.attention(streams[0])
-        return self.pool(tokens, attention.where(attention >= LEAST_ATTENTION, 0.0))
+        maps = self.pool(tokens, attention.where(attention >= LEAST_ATTENTION, 0.0))
+        return maps._replace(trust=attention)
 
     def attention(self, stream: torch.Tensor) -> torch.Tensor:
         """Class attention (B, N) of the last block, from its input (B, 1+N, C)."""
@@ -149,9 +151,13 @@ class Fol(PlaceNetwork):
         return self.backbone(images, hooks), streams
 
     def pool(self, tokens: Tokens, guide: torch.Tensor) -> FolMaps:
-        """Descriptors and assignment under a guide (B, N)."""
+        """Descriptors and assignment under a guide (B, N), which is trusted as it is."""
         descriptor, assignment = self.aggregator(tokens.cls, tokens.patches, guide)
-        return FolMaps(descriptor, tokens.patches, tokens.grid, assignment, guide)
+        return FolMaps(descriptor, tokens.patches, tokens.grid, assignment, guide, guide)
+
+    def fused_mask(self, maps: FolMaps) -> torch.Tensor:
+        """How much each patch counts in training, (B, N): saliency and attention, summed."""
+        return soft_mask(saliency(maps.assignment)) + soft_mask(maps.trust)
 
     def places(self, maps: FolMaps) -> torch.Tensor:
         """Patches of the binary mask in raster order, (B, k), integer.
@@ -168,9 +174,14 @@ class Fol(PlaceNetwork):
 
     def local_features(self, maps: FolMaps) -> LocalFeatures:
         """Dense tokens under the binary mask, padded to a fixed number of rows."""
-        dense = self.dense_tokens(maps)
+        return self.local_tokens(self.dense_tokens(maps), maps.grid, self.places(maps))
+
+    def local_tokens(
+        self, dense: torch.Tensor, grid: tuple[int, int], places: torch.Tensor
+    ) -> LocalFeatures:
+        """Dense tokens (B, 4h-3, 4w-3, d) of the patches (B, k), padded."""
         size = (dense.shape[1], dense.shape[2])
-        chosen = enlarge(self.places(maps), maps.grid, size)
+        chosen = enlarge(places, grid, size)
         index, valid = compact(chosen, local_rows(self.config.positions, size))
         tokens = dense.flatten(1, 2).gather(1, index[:, :, None].expand(-1, -1, dense.shape[3]))
         cell = torch.stack((index // size[1], index % size[1]), dim=2)

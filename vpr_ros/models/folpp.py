@@ -94,9 +94,13 @@ class Folpp(Fol):
         attention = winsorise(self.attention(streams[0]))
         return self.pool(tokens, attention / attention.amax(dim=1, keepdim=True))
 
+    def fused_mask(self, maps: FolMaps) -> torch.Tensor:
+        """How much each patch counts, in training and after, (B, N)."""
+        return self.fuse(saliency(maps.assignment), maps.guide)
+
     def places(self, maps: FolMaps) -> torch.Tensor:
         """Patches of the binary mask in raster order, (B, k), integer; k is 40 % of N."""
-        fused = self.fuse(saliency(maps.assignment), maps.guide)
+        fused = self.fused_mask(maps)
         return largest(fused, round(self.share * fused.shape[1]))
 
     def patch_tokens(self, patches: torch.Tensor) -> torch.Tensor:

@@ -6,14 +6,16 @@ import torch
 import torch.nn.functional as F
 
 from vpr_ros.config import AugmentConfig
-
-LUMA = (0.299, 0.587, 0.114)
+from vpr_ros.training.photometric import LUMA, Draws, draw_operations, moved, relit
 
 
 def augment(
     images: torch.Tensor, size: tuple[int, int], config: AugmentConfig, rng: torch.Generator
 ) -> torch.Tensor:
-    """Crop, turn, relight and degrade.
+    """Crop, turn, relight and degrade, each image by chance and for itself.
+
+    What is drawn for an image depends on its place in the batch; of the other images only
+    `collage` shows something.
 
     Args:
         images: (B, 3, H, W), float in [0, 1].
@@ -24,7 +26,10 @@ def augment(
     Returns:
         (B, 3, height, width), float in [0, 1].
     """
-    images = _change_view(images, size, config, rng)
+    draws = _random_operations(images, config, rng)
+    images = _change_view(images, size, config, rng, draws)
+    if draws is not None:
+        images = relit(images, draws)
     images = _change_light(images, config, rng)
     images = _blur(images, config.blur, rng)
     images = images + config.noise * _uniform(images, rng) * _normal_like(images, rng)
@@ -45,10 +50,22 @@ def _normal_like(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     return torch.randn(images.shape, generator=rng, device=images.device)
 
 
+def _random_operations(
+    images: torch.Tensor, config: AugmentConfig, rng: torch.Generator
+) -> Draws | None:
+    if not config.random_ops:
+        return None
+    return draw_operations(len(images), config.random_ops, config.random_strength, rng)
+
+
 def _change_view(
-    images: torch.Tensor, size: tuple[int, int], config: AugmentConfig, rng: torch.Generator
+    images: torch.Tensor,
+    size: tuple[int, int],
+    config: AugmentConfig,
+    rng: torch.Generator,
+    draws: Draws | None,
 ) -> torch.Tensor:
-    """Sample a random crop, stretched, turned and perhaps mirrored."""
+    """Sample a random crop, stretched, turned, perhaps mirrored, and what `draws` adds."""
 
     def draw(low: float, high: float) -> torch.Tensor:
         return _uniform(images, rng, low, high).flatten()
@@ -63,6 +80,8 @@ def _change_view(
     theta = torch.stack(
         (flip * width * cos, -height * sin, x, flip * width * sin, height * cos, y), dim=1
     ).view(-1, 2, 3)
+    if draws is not None:
+        theta = theta @ moved(draws)
     grid = F.affine_grid(theta, [len(images), 3, *size], align_corners=False)
     return F.grid_sample(images, grid, padding_mode='reflection', align_corners=False)
 

@@ -25,6 +25,7 @@ class Team:
 
     rank: int = 0
     size: int = 1
+    device: torch.device = torch.device('cpu')  # what messages travel from
 
     @property
     def leads(self) -> bool:
@@ -59,7 +60,7 @@ class Team:
         """What the leading process says."""
         if self.size == 1:
             return value
-        said = torch.tensor([int(value)])
+        said = torch.tensor([int(value)], device=self.device)
         dist.broadcast(said, 0)
         return bool(said.item())
 
@@ -93,8 +94,10 @@ def join_team(device: torch.device) -> Iterator[Team]:
         return
     if 'RANK' not in os.environ or 'MASTER_ADDR' not in os.environ:
         raise ConfigError('WORLD_SIZE is set without RANK and MASTER_ADDR: start with torchrun')
+    if device.type == 'cuda':
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', '0')))
     dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
     try:
-        yield Team(dist.get_rank(), size)
+        yield Team(dist.get_rank(), size, device)
     finally:
         dist.destroy_process_group()

@@ -1,6 +1,6 @@
 """The terms of FoL's released training objective (sections 5.1 and 5.3 of the method).
 
-L = multi_similarity + local_triplet_loss + 0.005 mask_alignment + separation_loss
+L = multi_similarity + sum of local_hinges + 0.005 mask_alignment + separation_loss
     + correspondence_loss
 
 where the first is that of `losses`. Each is tensors in, a scalar out; what the released code picks
@@ -15,10 +15,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from vpr_ros.recognition.reranking import LEAST_COSINE, nearest_neighbours
-from vpr_ros.records import LocalFeatures
+from vpr_ros.recognition.reranking import CHUNK_ENTRIES, LEAST_COSINE
 
-MASK_WEIGHT = 0.005  # of mask_alignment in the objective
 FOREGROUND_WEIGHT = 0.7  # of the two parts of separation_loss
 
 LEAST_GUIDE = 0.1  # attention of an anchor of a pseudo-correspondence; absolute, as released
@@ -64,34 +62,57 @@ def hardest_triplets(descriptors: torch.Tensor, labels: torch.Tensor) -> torch.T
     return torch.stack((complete, furthest[complete], nearest[complete]), dim=1)
 
 
-def local_similarity(query: LocalFeatures, other: LocalFeatures) -> torch.Tensor:
-    """Mean cosine of the mutual nearest neighbours above 0.7, () with a gradient.
+def local_similarities(
+    tokens: torch.Tensor, valid: torch.Tensor, pairs: torch.Tensor
+) -> torch.Tensor:
+    """Mean cosine of the mutual nearest neighbours above 0.7 of pairs of images, (T,).
 
-    It is 0 where there is none, which in the released code is the mean of nothing.
+    It is 0 where there is none, which in the released code is the mean of nothing. Gradients flow
+    through the cosines that count.
 
     Args:
-        query: one image.
-        other: one image.
+        tokens: unit local tokens, (B, n, d).
+        valid: which of them are no padding, (B, n).
+        pairs: two images each, (T, 2).
     """
-    found = nearest_neighbours(query, other)
-    counted = found.mutual & (found.cosine > LEAST_COSINE)
-    return found.cosine.where(counted, 0.0).sum() / counted.sum().clamp(min=1)
+    step = max(1, CHUNK_ENTRIES // tokens.shape[1] ** 2)
+    nearest = torch.cat([_counted_pairs(tokens, valid, some) for some in pairs.split(step)])
+    row, place = (nearest >= 0).nonzero(as_tuple=True)
+    one, other = pairs[row].unbind(1)
+    cosine = (tokens[one, place] * tokens[other, nearest[row, place]]).sum(dim=1)
+    total = tokens.new_zeros(len(pairs)).index_add(0, row, cosine)
+    return total / (nearest >= 0).sum(dim=1).clamp(min=1)
 
 
-def local_triplet_loss(local: LocalFeatures, triplets: torch.Tensor) -> torch.Tensor:
-    """By how much strangers match better than views of the place, summed over triplets.
+@torch.no_grad()
+def _counted_pairs(tokens: torch.Tensor, valid: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """Mutual nearest neighbour of each token of the first images, or -1, (T, n).
+
+    As `nearest_neighbours`, of many pairs at once; of equals, the first is nearest.
+    """
+    (one, other), count = pairs.unbind(1), tokens.shape[1]
+    cosine = tokens[one] @ tokens[other].transpose(1, 2)  # (T, n, n)
+    cosine.masked_fill_(~(valid[one][:, :, None] & valid[other][:, None]), -torch.inf)
+    best, nearest = cosine.max(dim=2)
+    back = cosine.argmax(dim=1).gather(1, nearest)
+    mutual = back == torch.arange(count, device=back.device)
+    return nearest.where(mutual & (best > LEAST_COSINE), -1)
+
+
+def local_hinges(
+    tokens: torch.Tensor, valid: torch.Tensor, triplets: torch.Tensor
+) -> torch.Tensor:
+    """By how much strangers match better than views of the place, (T,), not negative.
+
+    FoL's local loss is the sum of it over the triplets of a batch.
 
     Args:
-        local: of B images.
+        tokens: unit local tokens, (B, n, d).
+        valid: which of them are no padding, (B, n).
         triplets: anchor, positive and negative, (T, 3).
     """
-    total = local.tokens.new_zeros(())
-    for anchor, positive, negative in triplets.tolist():
-        query = local[anchor]
-        pull = local_similarity(query, local[positive])
-        push = local_similarity(query, local[negative])
-        total = total + (push - pull).clamp(min=0)
-    return total
+    pull, push = (local_similarities(tokens, valid, triplets[:, (0, other)]) for other in (1, 2))
+    return (push - pull).clamp(min=0.0)
 
 
 def partners(labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -109,11 +130,13 @@ def partners(labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 def next_of_place(labels: torch.Tensor) -> torch.Tensor:
     """The next image of the same place for each image, in a circle; itself where it is alone."""
-    following = torch.arange(len(labels), device=labels.device)
-    for place in labels.unique():
-        members = (labels == place).nonzero()[:, 0]
-        following[members] = members.roll(-1)
-    return following
+    order = labels.argsort(stable=True)
+    place, number = labels[order], torch.arange(len(labels), device=labels.device)
+    begins = place != place.roll(1)
+    begins[:1] = True
+    first = number.where(begins, 0).cummax(dim=0).values  # of each place, in that order
+    last = begins.roll(-1)
+    return torch.empty_like(order).scatter_(0, order, order[first.where(last, number + 1)])
 
 
 def separation_loss(
@@ -139,71 +162,66 @@ def separation_loss(
 
 
 class PseudoPairs(NamedTuple):
-    """Patches of one image and the patches of another that seem to show the same."""
+    """Patches of B images, and those of their partners that seem to show the same."""
 
-    anchor: torch.Tensor  # (P,), integer
-    other: torch.Tensor  # (P,), integer
+    image: torch.Tensor  # (P,), integer
+    anchor: torch.Tensor  # (P,), patch of that image
+    other: torch.Tensor  # (P,), patch of its partner
     weight: torch.Tensor  # (P,), their cosine
 
 
 @torch.no_grad()
 def pseudo_pairs(
-    patches: torch.Tensor, assignment: torch.Tensor, guide: torch.Tensor
+    patches: torch.Tensor, assignment: torch.Tensor, guide: torch.Tensor, partner: torch.Tensor
 ) -> PseudoPairs:
-    """Find patches that clearly match within one cluster, at most five, in raster order.
+    """Find patches that clearly match within one cluster, at most five an image, in raster order.
 
-    A patch with attention above 0.1 looks among the other image's patches of its own cluster. The
+    A patch with attention above 0.1 looks among the partner's patches of its own cluster. The
     first such patch is left out, and a match without a runner-up of positive cosine is rejected:
     both as released.
 
     Args:
-        patches: of an image and of another of the same place, (2, N, C).
-        assignment: shares of the patches in the clusters, (2, N, m).
-        guide: class attention of the first, summed over heads, (N,).
+        patches: (B, N, C).
+        assignment: shares of the patches in the clusters, (B, N, m).
+        guide: class attention, summed over heads, (B, N).
+        partner: the image that each is paired with, (B,); one with itself finds nothing.
     """
-    anchors = (guide > LEAST_GUIDE).nonzero()[1:, 0]
-    cluster = assignment[0, anchors].argmax(dim=1)
-    unit = F.normalize(patches.float(), dim=2)
-    candidate = (assignment[1][:, cluster] > LEAST_SHARE).T  # (A, N)
-    cosine = (unit[0, anchors] @ unit[1].T).masked_fill(~candidate, NOT_A_CANDIDATE)
-    (best, second), index = cosine.topk(2, dim=1).values.T, cosine.argmax(dim=1)
-    clear = (best > LEAST_PAIR_COSINE) & (best / second > LEAST_RATIO)
-    kept = clear.nonzero()[:MOST_PAIRS, 0]
-    return PseudoPairs(anchors[kept], index[kept], best[kept])
+    rows = torch.arange(len(partner), device=partner.device)
+    unit, cluster = F.normalize(patches.float(), dim=2), assignment.argmax(dim=2)
+    anchor = (guide > LEAST_GUIDE) & (partner != rows)[:, None]
+    anchor &= anchor.cumsum(dim=1) > 1
+    found = []
+    for some in rows.split(max(1, CHUNK_ENTRIES // patches.shape[1] ** 2)):
+        theirs = partner[some]
+        share = assignment[theirs].transpose(1, 2)  # (b, m, N)
+        share = share.gather(1, cluster[some][:, :, None].expand(-1, -1, share.shape[2]))
+        cosine = unit[some] @ unit[theirs].transpose(1, 2)  # (b, N, N)
+        cosine.masked_fill_(share <= LEAST_SHARE, NOT_A_CANDIDATE)
+        (best, second), index = cosine.topk(2, dim=2).values.unbind(2), cosine.argmax(dim=2)
+        clear = anchor[some] & (best > LEAST_PAIR_COSINE) & (best / second > LEAST_RATIO)
+        clear &= clear.cumsum(dim=1) <= MOST_PAIRS
+        at = clear.nonzero(as_tuple=True)
+        found.append(PseudoPairs(some[at[0]], at[1], index[at], best[at]))
+    return PseudoPairs(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
 def correspondence_loss(
-    dense: torch.Tensor,
-    patches: torch.Tensor,
-    assignment: torch.Tensor,
-    guide: torch.Tensor,
-    partner: torch.Tensor,
-    exact_centres: bool = True,
+    dense: torch.Tensor, pairs: PseudoPairs, partner: torch.Tensor, exact_centres: bool = True
 ) -> torch.Tensor:
     """Dense tokens of pseudo-correspondences unlike each other: mean over the batch's pairs.
 
     Args:
         dense: unit tokens, (B, 4h-3, 4w-3, d).
-        patches: (B, h*w, C).
-        assignment: (B, h*w, m).
-        guide: class attention, summed over heads, (B, h*w).
+        pairs: of `pseudo_pairs`.
         partner: the image that each is paired with, (B,): `next_of_place`.
         exact_centres: look at the cell where a patch lies; else where the released code looks,
             up to two cells away.
     """
     around = _neighbourhood_means(dense)
-    total, count = dense.new_zeros(()), 0
-    for image, other in enumerate(partner.tolist()):
-        if image == other:
-            continue
-        both = [image, other]
-        pairs = pseudo_pairs(patches[both], assignment[both], guide[image])
-        first = _at_patches(around[image], pairs.anchor, exact_centres)
-        second = _at_patches(around[other], pairs.other, exact_centres)
-        unlike = 1 - F.cosine_similarity(first, second)
-        total = total + PAIR_WEIGHT * (unlike * pairs.weight).sum()
-        count += len(pairs.weight)
-    return total / max(count, 1)
+    first = _at_patches(around, pairs.image, pairs.anchor, exact_centres)
+    second = _at_patches(around, partner[pairs.image], pairs.other, exact_centres)
+    unlike = 1 - F.cosine_similarity(first, second)
+    return PAIR_WEIGHT * (unlike * pairs.weight).sum() / max(len(unlike), 1)
 
 
 def _neighbourhood_means(dense: torch.Tensor) -> torch.Tensor:
@@ -212,10 +230,12 @@ def _neighbourhood_means(dense: torch.Tensor) -> torch.Tensor:
     return means.permute(0, 2, 3, 1)
 
 
-def _at_patches(dense: torch.Tensor, places: torch.Tensor, exact: bool) -> torch.Tensor:
-    """Rows of a dense map (4h-3, 4w-3, d) at patches (P,) in raster order."""
-    sides = torch.tensor([(side + 3) // 4 for side in dense.shape[:2]], device=places.device)
+def _at_patches(
+    dense: torch.Tensor, image: torch.Tensor, places: torch.Tensor, exact: bool
+) -> torch.Tensor:
+    """Rows of dense maps (B, 4h-3, 4w-3, d) at patches (P,), in raster order, of images (P,)."""
+    sides = torch.tensor([(side + 3) // 4 for side in dense.shape[1:3]], device=places.device)
     place = torch.stack((places // sides[1], places % sides[1]))
     centre = (place + 0.5) * ((4 * sides - 3) / sides)[:, None]
     cell = 4 * place if exact else centre.round().long()
-    return dense[cell[0], cell[1]]
+    return dense[image, cell[0], cell[1]]

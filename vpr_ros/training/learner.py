@@ -55,7 +55,7 @@ class Learner:
         self.network = model.network
         self.trained = choose_trainable(model.network, config)  # those that are kept
         self.learning = {k: p for k, p in self.student.named_parameters() if p.requires_grad}
-        self.call = _parallel(self.student, team, device)
+        self.call = _parallel(self.student, team)
         self.descent = Descent(self.learning.values(), config)
         self.average = Average(list(self.trained.values()), config.average)
         self.losses: dict[str, float] = {}  # of the last step
@@ -142,12 +142,11 @@ class Learner:
             self.descent.scaler.load_state_dict(saved.progress['scaler'])
 
 
-def _parallel(student: Student, team: Team, device: torch.device) -> nn.Module:
+def _parallel(student: Student, team: Team) -> nn.Module:
     if team.size == 1:
         return student
     return nn.parallel.DistributedDataParallel(
         student,
-        device_ids=[device] if device.type == 'cuda' else None,
         find_unused_parameters=True,  # losses of weight 0 leave parts without a gradient
         broadcast_buffers=False,
     )

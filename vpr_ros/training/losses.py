@@ -70,8 +70,9 @@ def _mined(
     descriptors: torch.Tensor, labels: torch.Tensor, margin: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Similarities (B, B), and which pairs of the same and of different places are kept."""
-    unit = F.normalize(descriptors.float(), dim=1)
-    similarity = unit @ unit.T
+    with torch.autocast(descriptors.device.type, enabled=False):  # bf16 is too coarse near 1
+        unit = F.normalize(descriptors.float(), dim=1)
+        similarity = unit @ unit.T
     same = labels[:, None] == labels[None]
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     with torch.no_grad():

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from vpr_ros.training.views import ViewSet
+
+AT_ONCE = 4096  # looks in flight: a million futures would fill memory
+TAIL_BYTES = 4096  # of a file; a JPEG's beginning is the same in all images of a camera
+NAMED = 3  # of many copies
 
 Progress = Callable[[int, int], None]
 
@@ -27,33 +34,79 @@ def check_pictures(views: ViewSet, progress: Progress = lambda done, total: None
     """Look at the header of every picture, and for copies of one file."""
     problems, total = [], len(views)
     with ThreadPoolExecutor() as pool:
-        for index, problem in enumerate(pool.map(views.pictures.check, range(total))):
+        looks = _mapped(pool, views.pictures.check, range(total))
+        for index, problem in enumerate(looks):
             if problem:
                 problems.append(problem)
             progress(index + 1, total)
-    warnings = [] if problems else _copies(views)
-    counts = np.bincount(views.places[views.places >= 0])
+        warnings = [] if problems else _copies(pool, views)
+    counts = np.unique(views.places[views.places >= 0], return_counts=True)[1]
     alone = int(np.count_nonzero(counts == 1))
     if alone:
         warnings.append(f'{alone} places have one view: no batch of `places` shows them')
     return Checked(tuple(problems), tuple(warnings))
 
 
-def _copies(views: ViewSet) -> list[str]:
-    """Files with the same bytes: two copies of an image make a place trivial."""
-    sizes: dict[int, list[Path]] = {}
-    for index in range(len(views)):
-        path = Path(views.pictures.name(index))
-        if path.is_file():
-            sizes.setdefault(path.stat().st_size, []).append(path)
-    found = []
-    for paths in sizes.values():
-        known: dict[str, Path] = {}
-        for path in paths if len(paths) > 1 else ():
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            if digest in known:
-                found.append(f'{path} is a copy of {known[digest]}')
-            known.setdefault(digest, path)
-    if len(found) > 3:
-        return [*found[:3], f'{len(found) - 3} more copies of images']
+def _mapped(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterator[Any]:
+    """Results in order, with at most AT_ONCE items in flight."""
+    rest = iter(items)
+    while batch := list(islice(rest, AT_ONCE)):
+        yield from pool.map(work, batch)
+
+
+def _copies(pool: ThreadPoolExecutor, views: ViewSet) -> list[str]:
+    """Files with the same bytes: two copies of an image make a place trivial.
+
+    Files are compared by size, those left by their last bytes, and only then by all of them:
+    in a large set nearly every file has the size of another.
+    """
+    groups = [[views.pictures.name(index) for index in range(len(views))]]
+    for look in (_size, _tail, _whole):
+        groups = _alike(pool, groups, look)
+    found = [_sentence(path, group[0]) for group in groups for path in group[1:]]
+    if len(found) > NAMED:
+        return [*found[:NAMED], f'{len(found) - NAMED} more copies of images']
     return found
+
+
+def _alike(
+    pool: ThreadPoolExecutor, groups: Sequence[list[str]], look: Callable[[str], Hashable]
+) -> list[list[str]]:
+    """Split groups by what a look at each file says; None and files that stay alone leave."""
+    seen = _mapped(pool, look, (name for group in groups for name in group))
+    split = []
+    for group in groups:
+        parts = defaultdict(list)
+        for name in group:
+            parts[next(seen)].append(name)
+        parts.pop(None, None)
+        split += [part for part in parts.values() if len(part) > 1]
+    return split
+
+
+def _sentence(path: str, first: str) -> str:
+    return f'{path} is listed twice' if path == first else f'{path} is a copy of {first}'
+
+
+def _size(name: str) -> int | None:
+    return os.path.getsize(name) if os.path.isfile(name) else None
+
+
+def _tail(name: str) -> bytes | None:
+    try:
+        with open(name, 'rb') as file:
+            file.seek(max(0, os.path.getsize(name) - TAIL_BYTES))
+            return hashlib.sha256(file.read()).digest()
+    except OSError:  # gone since; the loader will name it
+        return None
+
+
+def _whole(name: str) -> bytes | None:
+    digest = hashlib.sha256()
+    try:
+        with open(name, 'rb') as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+    except OSError:
+        return None
+    return digest.digest()

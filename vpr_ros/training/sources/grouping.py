@@ -46,3 +46,22 @@ def group_views(
         settled[near[~(turn > 2.0 * turn_rad)]] = True
         count += 1
     return labels
+
+
+def compact(places: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Number places 0, 1, 2 ... in their order; one number in two areas becomes two.
+
+    Numbers of a file may be of any size, and tables over them are as long as the largest.
+
+    Args:
+        places: (N,), integer, negative for none.
+        areas: (N,), integer.
+
+    Returns:
+        (N,), int64, -1 for none.
+    """
+    labels = np.full(len(places), -1, np.int64)
+    inside = places >= 0
+    pairs = np.column_stack([areas[inside], places[inside]])
+    labels[inside] = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    return labels

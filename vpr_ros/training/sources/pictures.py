@@ -5,21 +5,27 @@ from __future__ import annotations
 import io
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vpr_ros.errors import ImageError
 from vpr_ros.imagefile import FORMATS, check_size, first_line, read_image
+
+STORED_SIZE = (288, 384)  # height, width
 
 
 class FilePictures:
     """Image files."""
 
-    def __init__(self, paths: Sequence[Path | str]) -> None:
+    def __init__(
+        self, paths: Sequence[Path | str], origin: Callable[[int], str] = lambda index: ''
+    ) -> None:
+        """`origin` says which table and row named a picture, for problems; empty: none."""
         self.paths = [str(path) for path in paths]
+        self._origin = origin
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -31,20 +37,37 @@ class FilePictures:
         return read_image(self.paths[index])
 
     def check(self, index: int) -> str:
-        path = self.paths[index]
+        path = Path(self.paths[index])
         try:
-            with Image.open(path, formats=FORMATS) as image:
-                check_size(path, *image.size)
-        except Exception as error:  # a decoder may raise anything at all on damaged bytes
-            return f'{path} cannot be read as an image: {first_line(error)}'
-        return ''
+            problem = _header_problem(path) if path.stat().st_size else 'has no bytes'
+        except FileNotFoundError:
+            problem = 'is not there'
+        except OSError as error:
+            problem = f'cannot be read: {first_line(error)}'
+        named = self._origin(index) if problem else ''
+        return f'{path} {problem}' + (f' ({named})' if named else '') if problem else ''
+
+
+def _header_problem(picture: Path | io.BytesIO, name: str = '') -> str:
+    """What is wrong with the beginning of an image; empty: nothing."""
+    try:
+        with Image.open(picture, formats=FORMATS) as image:
+            check_size(name, *image.size)
+    except UnidentifiedImageError:
+        return 'is not an image, or its header is damaged'
+    except ImageError as error:
+        return str(error).strip()
+    except Exception as error:  # a decoder may raise anything at all on damaged bytes
+        return f'cannot be read as an image: {first_line(error)}'
+    return ''
 
 
 class StoredPictures:
-    """Pictures of one size in a memory map of the file system: of recordings and renderings."""
+    """Pictures of STORED_SIZE in a file that is read as if it were memory: see `store`."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self.images = np.load(path, mmap_mode='r')  # (N, H, W, 3) uint8
+        shape = (len(names), *STORED_SIZE, 3)
+        self.images = np.memmap(path, np.uint8, 'r', shape=shape)
         self.names = list(names)
 
     def __len__(self) -> int:
@@ -65,7 +88,7 @@ class MapPictures:
 
     def __init__(self, path: Path, places: Sequence[int]) -> None:
         self.path, self.places = path, list(places)
-        self._local = threading.local()
+        self._local = threading.local()  # a connection of SQLite belongs to one thread
 
     def __len__(self) -> int:
         return len(self.places)
@@ -73,20 +96,21 @@ class MapPictures:
     def name(self, index: int) -> str:
         return f'{self.path}, place {self.places[index]}'
 
-    def _bytes(self, index: int) -> bytes | None:
-        if not hasattr(self._local, 'database'):
-            address = f'file:{self.path}?mode=ro'
-            self._local.database = sqlite3.connect(address, uri=True, check_same_thread=False)
-        rows = self._local.database.execute(
-            'SELECT thumbnail FROM places WHERE id = ?', (self.places[index],)
-        )
-        row = rows.fetchone()
-        return row[0] if row else None
+    def _bytes(self, index: int) -> bytes:
+        try:
+            if not hasattr(self._local, 'database'):
+                address = f'{self.path.resolve().as_uri()}?mode=ro'
+                self._local.database = sqlite3.connect(address, uri=True)
+            query = 'SELECT thumbnail FROM places WHERE id = ?'
+            row = self._local.database.execute(query, (self.places[index],)).fetchone()
+        except sqlite3.Error as error:
+            raise ImageError(f'{self.name(index)}: the map cannot be read: {error}') from None
+        if row is None or not row[0]:
+            raise ImageError(f'{self.name(index)} has no thumbnail')
+        return row[0]
 
     def read(self, index: int) -> np.ndarray:
         data = self._bytes(index)
-        if not data:
-            raise ImageError(f'{self.name(index)} has no thumbnail')
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 return np.array(image.convert('RGB'))
@@ -94,4 +118,8 @@ class MapPictures:
             raise ImageError(f'{self.name(index)}: {first_line(error)}') from None
 
     def check(self, index: int) -> str:
-        return '' if self._bytes(index) else f'{self.name(index)} has no thumbnail'
+        try:
+            problem = _header_problem(io.BytesIO(self._bytes(index)))
+        except ImageError as error:
+            return str(error)
+        return f'{self.name(index)} {problem}' if problem else ''

@@ -20,6 +20,7 @@ from vpr_ros.training.views import ViewSet
 TOWN_PLACES, TOWN_VIEWS = 400, 4
 
 Work = Callable[[str, int, int], None]
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ def open_views(
     specs: Sequence[str],
     options: SourceOptions | None = None,
     work: Work = lambda what, done, total: None,
+    note: Note = lambda sentence: None,
 ) -> list[ViewSet]:
     """Open sources; all recordings among them together are the sessions of one area.
 
@@ -43,31 +45,48 @@ def open_views(
             root of GSV-Cities or MSLS, or a folder with `@utm_east@utm_north@` names.
         options: for all of them.
         work: told how far the long ones are.
+        note: told what was left out of them, a sentence each.
 
     Raises:
         ConfigError: a town that cannot be.
         VprError: a source cannot be read.
+        DatasetError: a source is given twice.
     """
+    _refuse_twice(specs)
     options = options or SourceOptions()
-    bags = [Path(spec) for spec in specs if _is_bag(spec)]
+    bags = [spec for spec in specs if _is_bag(spec)]
     found = []
     for spec in specs:
-        if not _is_bag(spec):
-            found.append(_open(spec, options, work))
-        elif Path(spec) == bags[0]:
+        if spec not in bags:
+            found.append(_open(spec, options, work, note))
+        elif spec == bags[0]:
             drive = DriveOptions(options.image_topic, options.pose_topic)
-            found.append(read_drives(bags, drive, _named(work, 'reading bags')))
+            paths, progress = [Path(bag) for bag in bags], _named(work, 'reading bags')
+            found.append(read_drives(paths, drive, progress, note=note))
     return found
 
 
-def _open(spec: str, options: SourceOptions, work: Work) -> ViewSet:
+def _refuse_twice(specs: Sequence[str]) -> None:
+    """Two copies of a drive would make its places trivial."""
+    known = set()
+    for spec in specs:
+        same = Path(spec).resolve()
+        if same in known:
+            raise DatasetError(f'{spec} is given twice: name each source once')
+        known.add(same)
+
+
+def _open(spec: str, options: SourceOptions, work: Work, note: Note) -> ViewSet:
     kind, _, rest = spec.partition(':')
     if kind == 'town':
         seed, _, places = rest.partition(':')
-        if not seed.isdigit() or not (places or '1').isdigit():
-            raise ConfigError(f'expected town:SEED[:PLACES], found {spec}')
-        count = int(places or TOWN_PLACES)
-        return read_town(int(seed), count, TOWN_VIEWS, progress=_named(work, f'rendering {spec}'))
+        places = places or str(TOWN_PLACES)
+        if not seed.isdecimal() or not places.isdecimal() or not int(places):
+            raise ConfigError(
+                f'expected town:SEED[:PLACES] in whole numbers, 1 place or more, found {spec}'
+            )
+        progress = _named(work, f'rendering {spec}')
+        return read_town(int(seed), int(places), TOWN_VIEWS, progress=progress)
     if kind == 'tower':
         folder, _, floors = rest.partition(':')
         return read_tower(Path(folder), tuple(floors.split('+')) if floors else ())
@@ -75,12 +94,12 @@ def _open(spec: str, options: SourceOptions, work: Work) -> ViewSet:
     if not path.exists():
         raise DatasetError(f'nothing at {spec}: expected a recording, a map or a folder of images')
     if path.suffix == '.vprmap':
-        return read_map(path)
+        return read_map(path, note)
     if is_gsv_cities(path):
-        return read_gsv_cities(path)
+        return read_gsv_cities(path, note)
     if is_msls(path):
-        return read_msls(path, options.forward_only)
-    return read_folder(path)
+        return read_msls(path, options.forward_only, note)
+    return read_folder(path, note)
 
 
 def _is_bag(spec: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ import cv2
 import numpy as np
 
 from vpr_ros.errors import DatasetError
+from vpr_ros.training.sources.pictures import STORED_SIZE
 
-STORED_SIZE = (288, 384)  # height, width
-FORMAT = 1
+FORMAT = 2
+PICTURE_BYTES = 3 * STORED_SIZE[0] * STORED_SIZE[1]
+COUNT = 'pictures'  # column of the table: how many there are
 
 
 def cache_folder() -> Path:
@@ -30,61 +34,62 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+def state_of(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of a file, or of every file in a folder.
+
+    The folder's own time would not tell that a file in it has grown.
+    """
+    files = sorted(p for p in path.rglob('*') if p.is_file()) if path.is_dir() else [path]
+    states = [(file, file.stat()) for file in files]
+    return [(str(file.absolute()), state.st_size, state.st_mtime_ns) for file, state in states]
+
+
 class Store:
     """A growing array of pictures, and a table of what is known of each; whole or not there."""
 
     def __init__(self, folder: Path, key: str) -> None:
-        self.images = folder / f'{key}.npy'
+        self.images = folder / f'{key}.raw'
         self.table = folder / f'{key}.npz'
 
     def read(self) -> dict[str, np.ndarray] | None:
-        """The columns that were stored, None if there are none."""
-        if not (self.images.is_file() and self.table.is_file()):
+        """The columns that were stored; None if there are none, or they are damaged."""
+        try:
+            with np.load(self.table, allow_pickle=False) as file:
+                columns = dict(file)
+            whole = self.images.stat().st_size == int(columns.pop(COUNT)) * PICTURE_BYTES
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
-        with np.load(self.table, allow_pickle=False) as file:
-            return dict(file)
+        return columns if whole else None
 
     def write(
         self, pictures: Iterable[np.ndarray], columns: dict[str, list[Any]]
     ) -> dict[str, np.ndarray]:
         """Store pictures one by one; `columns` are complete when the last one was taken.
 
+        Plain writes, because a full disk then is an error; under a memory map it ends the process.
+
         Raises:
-            DatasetError: the disk has no room.
+            DatasetError: the disk has no room, or the folder cannot be written.
         """
-        self.images.parent.mkdir(parents=True, exist_ok=True)
-        raw, part = (self.images.with_suffix(f'.{os.getpid()}.{end}') for end in ('raw', 'part'))
+        raw, rest = (self.table.with_suffix(f'.{os.getpid()}.{end}') for end in ('raw', 'npz'))
         try:
+            self.images.parent.mkdir(parents=True, exist_ok=True)
             with raw.open('wb') as file:
                 count = sum(1 for picture in pictures if file.write(_stored(picture).tobytes()))
-            _with_header(raw, part, count)
             table = {name: np.array(values) for name, values in columns.items()}
-            rest = self.table.with_suffix(f'.{os.getpid()}.npz')
-            np.savez(rest, **table)  # type: ignore[arg-type]
+            np.savez(rest, **table, **{COUNT: np.array(count)})  # type: ignore[arg-type]
+            os.replace(raw, self.images)
             os.replace(rest, self.table)
-            os.replace(part, self.images)
         except OSError as error:
             raise DatasetError(
-                f'cannot store pictures in {self.images.parent}: {error.strerror}; make room '
-                'there or set XDG_CACHE_HOME to another disk'
+                f'cannot store pictures in {self.images.parent}: {error.strerror or error}; make '
+                'room there or set XDG_CACHE_HOME to another disk'
             ) from None
         finally:
-            raw.unlink(missing_ok=True)
-            part.unlink(missing_ok=True)
+            for left in (raw, rest):
+                with contextlib.suppress(OSError):  # mostly: it was moved to its place
+                    left.unlink()
         return table
-
-
-def _with_header(raw: Path, part: Path, count: int) -> None:
-    """Turn raw pixels into a .npy file, picture by picture."""
-    if not count:
-        np.save(part.open('wb'), np.zeros((0, *STORED_SIZE, 3), np.uint8))
-        return
-    shape = (count, *STORED_SIZE, 3)
-    target = np.lib.format.open_memmap(part, 'w+', dtype=np.uint8, shape=shape)
-    source = np.memmap(raw, np.uint8, 'r', shape=shape)
-    for first in range(0, count, 64):
-        target[first : first + 64] = source[first : first + 64]
-    target.flush()
 
 
 def _stored(image: np.ndarray) -> np.ndarray:
