@@ -8,6 +8,7 @@ from small_views import texture_views
 
 from vpr_ros.config import SamplerConfig
 from vpr_ros.training.validation import Score, Selection, queries_of, score, split_places
+from vpr_ros.training.views import joined
 
 
 def test_held_out_places_are_whole_and_lie_apart():
@@ -28,6 +29,15 @@ def test_places_without_positions_are_held_out_by_chance():
     split = split_places(views, 0.2, 25.0, np.random.default_rng(0))
     assert len(split.validation) == 16
     assert len(split.train) == 64
+
+
+def test_areas_with_and_without_positions_are_held_out_side_by_side():
+    known, unknown = texture_views(20), texture_views(20, seed=1)
+    unknown = replace(unknown, position_m=np.full_like(unknown.position_m, np.nan))
+    views = joined([known, unknown])
+    split = split_places(views, 0.2, 150.0, np.random.default_rng(0))
+    assert np.bincount(views.areas[split.validation]).tolist() == [16, 16]
+    assert np.bincount(views.areas[split.train])[1] == 64
 
 
 def test_nothing_is_held_out_of_too_few_places():

@@ -96,13 +96,14 @@ def _neighbourhood(position_m: np.ndarray, count: int, rng: np.random.Generator)
 
 
 def _near(position_m: np.ndarray, others_m: np.ndarray, radius_m: float) -> np.ndarray:
+    near = np.zeros(len(position_m), bool)
     known = np.isfinite(others_m).all(axis=1)
-    if not known.any():
-        return np.zeros(len(position_m), bool)
-    distance, _ = cKDTree(others_m[known]).query(
-        np.nan_to_num(position_m, nan=np.inf), distance_upper_bound=radius_m
-    )
-    return np.isfinite(distance)
+    placed = np.flatnonzero(np.isfinite(position_m).all(axis=1))
+    if known.any() and len(placed):
+        tree = cKDTree(others_m[known])
+        distance, _ = tree.query(position_m[placed], distance_upper_bound=radius_m)
+        near[placed] = np.isfinite(distance)
+    return near
 
 
 def queries_of(views: ViewSet, most: int, rng: np.random.Generator) -> ViewSet:
