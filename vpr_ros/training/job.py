@@ -86,12 +86,13 @@ def get_ready(job: Job, work: Work = lambda what, done, total: None) -> Ready:
     model, teacher = start_model(job.config), None
     if job.config.teacher:
         teacher = load_teacher(job.config.teacher, model.network.backbone.config.dim)
-    views = joined(open_views(job.data, job.sources, work))
+    notes: list[str] = []
+    views = joined(open_views(job.data, job.sources, work, notes.append))
     found = check_pictures(views, lambda done, total: work('checking pictures', done, total))
     if found.problems:
         more = f' and {len(found.problems) - 3} more' if len(found.problems) > 3 else ''
         raise DatasetError(f'{"; ".join(found.problems[:3])}{more}: mend or remove them first')
-    return Ready(job, model, teacher, views, found.warnings)
+    return Ready(job, model, teacher, views, (*notes, *found.warnings))
 
 
 def carry_out(ready: Ready, watcher: Watcher) -> Done:

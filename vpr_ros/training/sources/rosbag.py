@@ -54,14 +54,18 @@ def read_drives(
         poses.append(table['pose'])
         sessions.append(np.full(len(images), number))
     if len(frames) > 1:
-        said = ', '.join(f'{name!r} in {path}' for name, path in frames.items())
-        note(f'poses have different frames, {said}: places are right only if these are one frame')
+        note(_different(frames))
     pose = np.concatenate(poses)
     none = np.zeros(len(pose), np.int64)
     return ViewSet(
         Joined(list(pictures)), pose[:, :2], pose[:, 2], group_views(pose[:, :2], pose[:, 2]),
         none, np.concatenate(sessions), ('+'.join(path.name for path in paths),),
     )  # fmt: skip
+
+
+def _different(frames: dict[str, Path]) -> str:
+    said = ', '.join(f'{name!r} in {path}' for name, path in frames.items())
+    return f'poses have different frames, {said}: places are right only if these are one frame'
 
 
 def _read(
