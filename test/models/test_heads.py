@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
+from shared_data import shared_data
 
 from vpr_ros.errors import CheckpointError
 from vpr_ros.models import build_model
 from vpr_ros.models.heads import load_head, read_head_header, save_head
-from vpr_ros.models.registry import MODELS, untrained_model
+from vpr_ros.models.registry import MODELS, bundled_weights, untrained_model
 
 LEARNED = ('gpn_norms.', 'aggregator.', 'backbone.norm.')
 
@@ -86,3 +88,17 @@ def test_the_front_door_takes_a_backbone_for_a_model_with_a_head(
     monkeypatch.setitem(MODELS, 'sage_vitti', replace(MODELS['sage_vitti'], head=str(path)))
     model = build_model('sage_vitti', 'cpu', backbone, 'fp32')
     assert model.fingerprint == trained.fingerprint
+
+
+def test_the_bundled_head_on_the_real_backbone():
+    """At most 4 MB, and nothing of the backbone in it."""
+    path = bundled_weights(MODELS['sage_vitti'].head)
+    assert path.stat().st_size <= 4e6
+    header = read_head_header(path)
+    assert header.provenance['places'] > 2000
+    backbone = shared_data('weights', 'vit_tiny_patch16_224.safetensors')
+    model = build_model('sage_vitti', 'cpu', backbone, 'fp32')
+    assert model.fingerprint == header.fingerprint
+    assert model.similarity_threshold == header.similarity_threshold
+    with safe_open(path, 'pt') as file:
+        assert not [key for key in file.keys() if '.blocks.' in key]  # noqa: SIM118

@@ -75,7 +75,10 @@ MODELS: dict[str, ModelSpec] = {
         _sage(NANO_VIT, NANO_HEAD), ImageInput(size=(240, 240)),
         'our own small model for CPUs, weights bundled', 'sage_nano.safetensors',
     ),
-    'sage_vitti': ModelSpec(_sage(VIT_TINY), INPUT_TINY, 'SAGE on ViT-Ti/16'),
+    'sage_vitti': ModelSpec(
+        _sage(VIT_TINY), INPUT_TINY, 'SAGE on ViT-Ti/16; head bundled, give the backbone as weights',
+        head='sage_vitti_head.safetensors',
+    ),
     'sage_vits': ModelSpec(_sage(VIT_SMALL), INPUT_322, 'SAGE on DINOv2 ViT-S/14'),
     'sage_vitb': ModelSpec(_sage(VIT_BASE), INPUT_322, 'SAGE on DINOv2 ViT-B/14'),
     'sage_vitl': ModelSpec(_sage(VIT_LARGE), INPUT_322, 'SAGE on DINOv2 ViT-L/14'),
