@@ -76,7 +76,8 @@ MODELS: dict[str, ModelSpec] = {
         'our own small model for CPUs, weights bundled', 'sage_nano.safetensors',
     ),
     'sage_vitti': ModelSpec(
-        _sage(VIT_TINY), INPUT_TINY, 'SAGE on ViT-Ti/16; head bundled, give the backbone as weights',
+        _sage(VIT_TINY), INPUT_TINY,
+        'SAGE on ViT-Ti/16; head bundled, give the backbone as weights',
         head='sage_vitti_head.safetensors',
     ),
     'sage_vits': ModelSpec(_sage(VIT_SMALL), INPUT_322, 'SAGE on DINOv2 ViT-S/14'),
