@@ -91,7 +91,8 @@ MODELS: dict[str, ModelSpec] = {
     'fol_vitl': ModelSpec(_fol(VIT_LARGE), INPUT_322, 'FoL on DINOv2 ViT-L/14'),
     'folpp_nano': ModelSpec(
         _folpp(NANO_VIT, NANO_FOLPP), ImageInput(size=(240, 240)),
-        'FoL++, reconstructed, on the backbone of sage_nano',
+        'FoL++, reconstructed, on the backbone of sage_nano; weights bundled',
+        'folpp_nano.safetensors',
     ),
     'folpp_vitti': ModelSpec(_folpp(VIT_TINY), INPUT_TINY, 'FoL++, reconstructed, on ViT-Ti/16'),
     'folpp_vits': ModelSpec(_folpp(VIT_SMALL), INPUT_322, 'FoL++, reconstructed, on ViT-S/14'),
