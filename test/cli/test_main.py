@@ -14,6 +14,8 @@ from vpr_ros.config import DecisionConfig, TrainConfig
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.records import Place
 
+WEIGHTS = 'x.safetensors'
+
 
 @pytest.fixture
 def settings(tiny_weights):
@@ -136,9 +138,14 @@ def test_what_is_mapped_later_is_told_apart(small_bag, settings, tmp_path, capsy
         (['map', 'info', 'nothing.vprmap'], 1, 'no map at nothing.vprmap'),
         (['map', 'build', 'nothing', '-o', 'x.vprmap'], 1, 'nothing'),
         (['models', 'nothing.safetensors'], 1, 'no weights at'),
-        (['train', '--data', 'nothing', '-o', 'x', '--scratch', 'true'], 1, 'no recording at'),
-        (['train', '--data', 'town:x', '-o', 'x', '--scratch', 'true'], 2, 'town:SEED'),
-        (['train', '--data', 'x', '-o', 'no/such/x', '--scratch', 'true'], 2, 'no folder no/such'),
+        (['train', '--data', 'nothing', '-o', WEIGHTS, '--scratch', 'true'], 1, 'nothing at'),
+        (['train', '--data', 'town:x', '-o', WEIGHTS, '--scratch', 'true'], 2, 'town:SEED'),
+        (
+            ['train', '--data', 'x', '-o', f'no/such/{WEIGHTS}', '--scratch', 'true'],
+            2,
+            'no folder',
+        ),
+        (['train', '--data', 'x', '-o', 'x', '--scratch', 'true'], 2, 'found x'),
         (['train', '--data', 'x', '-o', 'x', '--steps', '0'], 2, 'steps: expected at least 1'),
         (['train', '--data', 'x', '-o', 'x', '--config', 'none.yaml'], 2, 'cannot read settings'),
         (['evaluate', 'nothing', '--search.top_k', '0'], 2, 'top_k: expected at least 1'),
