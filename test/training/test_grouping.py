@@ -35,3 +35,14 @@ def test_views_without_a_position_are_in_no_place():
 def test_nothing_is_grouped_into_nothing():
     assert len(group_views(np.zeros((0, 2)), np.zeros(0))) == 0
     assert group_views(np.full((2, 2), np.nan), np.zeros(2)).tolist() == [-1, -1]
+
+
+def test_places_of_a_room_are_smaller_than_those_of_a_street():
+    """In a room of 7 m everything lies within the radius of a street's place."""
+    walk = np.column_stack([np.linspace(0.0, 7.0, 71), np.zeros(71)])
+    assert group_views(walk, np.zeros(71), radius_m=4.0).max() == 0
+    labels = group_views(walk, np.zeros(71))
+    assert labels.max() >= 1
+    assert np.ptp(walk[labels == 1, 0]) <= 2 * 1.0 + 1e-9
+    spot = np.zeros((5, 2))
+    assert group_views(spot, np.zeros(5)).tolist() == [0] * 5

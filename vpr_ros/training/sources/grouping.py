@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+STREET_RADIUS_M = 4.0
+LEAST_RADIUS_M = 1.0
+LARGEST_SHARE = 0.1  # of an area
 APART = 3.0  # radii between the first views of two places
 
 
 def group_views(
     position_m: np.ndarray,
     heading_rad: np.ndarray,
-    radius_m: float = 4.0,
+    radius_m: float | None = None,
     turn_rad: float = 0.6,
 ) -> np.ndarray:
     """Group the views of one area into places that lie well apart.
@@ -23,6 +26,8 @@ def group_views(
     Args:
         position_m: (N, 2); nan: in no place.
         heading_rad: (N,); nan: faces any way.
+        radius_m: of a place; None: 4 m, or a tenth of the area where that is less, but 1 m.
+        turn_rad: largest difference of headings within a place.
 
     Returns:
         Place of each view, (N,), int64, negative for none.
@@ -31,6 +36,7 @@ def group_views(
     placed = np.flatnonzero(np.isfinite(position_m).all(axis=1))
     if not len(placed):
         return labels
+    radius_m = radius_m or suited_radius(position_m[placed])
     tree = cKDTree(position_m[placed])
     settled = np.zeros(len(position_m), bool)  # joined, or too near to a place to begin one
     heading = np.asarray(heading_rad, float)
@@ -46,6 +52,12 @@ def group_views(
         settled[near[~(turn > 2.0 * turn_rad)]] = True
         count += 1
     return labels
+
+
+def suited_radius(position_m: np.ndarray) -> float:
+    """Radius of places in metres for views (N, 2): that of streets, less in a building."""
+    extent = float(np.hypot(*np.ptp(position_m, axis=0)))
+    return min(STREET_RADIUS_M, max(LEAST_RADIUS_M, LARGEST_SHARE * extent))
 
 
 def compact(places: np.ndarray, areas: np.ndarray) -> np.ndarray:
