@@ -18,7 +18,7 @@ from vpr_ros.nodes.session import spinning_node
 from vpr_ros.nodes.training_node import KEPT, in_words, read_job
 
 SETTINGS = {
-    'model': 'sage_test', 'scratch': True, 'device': 'cpu', 'steps': 240, 'epoch_steps': 60,
+    'model': 'sage_test', 'scratch': True, 'device': 'cpu', 'steps': 600, 'epoch_steps': 150,
     'places_per_batch': 4, 'views_per_place': 3, 'save_every': 5, 'validation.share': 0.2,
     'validation.patience': 0,
     'decoders': 1,
@@ -68,7 +68,7 @@ def test_it_trains_tells_of_it_and_ends(tmp_path, survey, heard):
     assert process.returncode == 0, errors
     until(lambda: progress and progress[-1].finished)
     last = progress[-1]
-    assert (last.model, last.step, last.steps, last.error) == ('sage_test', 240, 240, '')
+    assert (last.model, last.step, last.steps, last.error) == ('sage_test', 600, 600, '')
     assert 0 <= last.recall_at_1 <= 1
     assert math.isfinite(last.loss)
     steps = [message.step for message in progress]

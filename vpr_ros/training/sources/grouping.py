@@ -36,8 +36,7 @@ def group_views(
     placed = np.flatnonzero(np.isfinite(position_m).all(axis=1))
     if not len(placed):
         return labels
-    radius_m = radius_m or suited_radius(position_m[placed])
-    tree = cKDTree(position_m[placed])
+    tree, radius_m = cKDTree(position_m[placed]), radius_m or suited_radius(position_m[placed])
     settled = np.zeros(len(position_m), bool)  # joined, or too near to a place to begin one
     heading = np.asarray(heading_rad, float)
     count = 0
@@ -45,13 +44,18 @@ def group_views(
         if settled[view]:
             continue
         near = placed[tree.query_ball_point(position_m[view], APART * radius_m)]
-        turn = np.abs(np.angle(np.exp(1j * (heading[near] - heading[view]))))
+        turn = turn_between(heading[near], heading[view])
         distance = np.linalg.norm(position_m[near] - position_m[view], axis=1)
         inside = (distance <= radius_m) & ~(turn > turn_rad) & (labels[near] < 0)
         labels[near[inside]] = count
         settled[near[~(turn > 2.0 * turn_rad)]] = True
         count += 1
     return labels
+
+
+def turn_between(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Angle between headings in radians, in [0, pi]; nan where one is not known."""
+    return np.abs(np.angle(np.exp(1j * (one - other))))
 
 
 def suited_radius(position_m: np.ndarray) -> float:
