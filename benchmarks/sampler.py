@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from vpr_ros.config import AugmentConfig, SamplerConfig, TrainConfig, ValidationConfig
 from vpr_ros.evaluation.datasets import LoopSet, PairSet, read_dataset
@@ -39,7 +38,6 @@ from vpr_ros.models.dinov2 import VIT_TINY
 from vpr_ros.models.registry import INPUT_TINY, NANO_HEAD, NANO_VIT, load_model
 from vpr_ros.models.sage import Sage, SageConfig
 from vpr_ros.training.feed import PictureFeed, StoredFeed, store_views
-from vpr_ros.training.sampling import Plan, build_sampler
 from vpr_ros.training.sources import open_views
 from vpr_ros.training.train import Step, Watcher, train
 from vpr_ros.training.views import ViewSet, joined
@@ -51,10 +49,7 @@ VARIANTS: dict[str, dict] = {
     'sage-offline': {'kind': 'sage', 'online': False},
     'sage-unweighted': {'kind': 'sage', 'weighted': False},
     'sage-nosoft': {'kind': 'sage'},
-    'places-nosoft': {'kind': 'places'},
-    'sage-sharp': {'kind': 'sage', 'sharpness': 8.0},
     'sharp-unweighted': {'kind': 'sage', 'sharpness': 8.0, 'weighted': False},
-    'sharp-diverse': {'kind': 'sage', 'sharpness': 8.0, 'weighted': False, 'radius_m': 10.0},
 }
 REAL_SETS = ('euroc', 'duckietown', 'corridor', 'tower-floors', 'tower-seconds', 'landmark-pairs')
 SHARED = Path(__file__).resolve().parents[2] / 'shared' / 'data'
@@ -142,11 +137,7 @@ def stored(name: str, views: ViewSet, setting: Setting, versions: int) -> Stored
     config = replace(make_config(setting, 'places', 0), stored_views=versions)
     frozen = model.network.first_adapted
     if (folder / 'done').exists():
-        feed = StoredFeed.__new__(StoredFeed)
-        feed.file = np.load(folder / 'streams.npy', mmap_mode='r')
-        feed.grid, feed.done = (SIDE // 16, SIDE // 16), frozen
-        feed.device = torch.device('cpu')
-        return feed
+        return StoredFeed.reopened(folder, (SIDE // 16, SIDE // 16), frozen)
     folder.mkdir(parents=True, exist_ok=True)
     pictures = PictureFeed(views, model, config, torch.device('cpu'))
     with torch.autocast('cpu', torch.bfloat16):
@@ -265,43 +256,6 @@ def prepare(setting: Setting, console: Console) -> None:
         test_real(test_real_sets, name, setting)
 
 
-def look_at_batches(setting: Setting, variants: list[str], console: Console) -> None:
-    """What the batches of each variant are like to the model before it learns from them."""
-    views = joined(open_views(setting.train))
-    model, feed = make_model(setting, 0), stored('train', views, setting, VERSIONS)
-    every = describe(model, feed)
-    columns = ['views', 'hardest stranger', 'own, mean', 'own, least', 'deceived', 'sessions']
-    table = Table('batches of', *columns, title='the model before learning, plain pictures')
-    rows = {}
-    for variant in [v for v in variants if not v.endswith('nosoft')]:
-        config = make_config(setting, variant, 0)
-        sampler = build_sampler(views, config.sampler, setting.places, config.views_per_place)
-        plan = sampler.plan(setting.steps, lambda rows: every[rows], np.random.default_rng(0))
-        rows[variant] = dict(zip(columns, batch_figures(plan, every, views), strict=True))
-        table.add_row(variant, *(f'{value:.3f}' for value in rows[variant].values()))
-    console.print(table)
-    (setting.out / 'batches.json').write_text(json.dumps(rows, indent=1))
-
-
-def batch_figures(plan: Plan, every: np.ndarray, views: ViewSet) -> list[float]:
-    """Different views; similarities, averaged over anchors; sessions among the views of a place.
-
-    An anchor is deceived where the most similar stranger beats its least similar own view.
-    """
-    found = []
-    for images, labels in zip(plan.images, plan.labels, strict=True):
-        x = every[images]
-        similarity, same = x @ x.T, labels[:, None] == labels
-        stranger = np.where(same, -1.0, similarity).max(axis=1)
-        np.fill_diagonal(same, False)
-        own = (similarity * same).sum(axis=1) / same.sum(axis=1)
-        least = np.where(same, similarity, 2.0).min(axis=1)
-        sessions = [len(np.unique(views.sessions[images[labels == n]])) for n in np.unique(labels)]
-        found.append([v.mean() for v in (stranger, own, least, stranger > least)]
-                     + [np.mean(sessions)])  # fmt: skip
-    return [float(len(np.unique(plan.images))), *np.mean(found, axis=0).tolist()]
-
-
 def run_all(
     setting: Setting, variants: list[str], seeds: int, jobs: int, console: Console
 ) -> None:
@@ -330,7 +284,7 @@ def run_all(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('variants', nargs='*', default=list(VARIANTS)[:7], metavar='VARIANT')
+    parser.add_argument('variants', nargs='*', default=list(VARIANTS), metavar='VARIANT')
     parser.add_argument('--train', nargs='+', required=True)
     parser.add_argument('--test', required=True)
     parser.add_argument('--backbone', default='', help='ViT-Ti/16: learn a head on it instead')
@@ -353,6 +307,8 @@ def main() -> int:
         return 0
     console = Console()
     prepare(setting, console)
+    from sampler_batches import look_at_batches
+
     look_at_batches(setting, arguments.variants, console)
     if arguments.look:
         return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,7 +19,6 @@ CONFIG = TrainConfig(
     augment=AugmentConfig(smallest_crop=0.9, stretch=1.0, tilt_deg=0.0, light=0.1, grey=0.0),
 )  # fmt: skip
 STILL = AugmentConfig(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-PLACES_OF_CONFIG = replace(CONFIG, sampler=replace(CONFIG.sampler, kind='places'))
 
 
 class Memory:

@@ -11,7 +11,7 @@ import pytest
 from small_views import CONFIG
 
 from vpr_ros.errors import ConfigError
-from vpr_ros.training.distributed import Team
+from vpr_ros.training.distributed import Team, leads_the_team
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,3 +87,19 @@ def test_places_that_cannot_be_shared_out_are_refused():
 def test_alone_nothing_is_gathered():
     assert replace(Team(), size=1).agree(True)
     assert not Team().agree(False)
+
+
+@pytest.mark.parametrize(
+    ('environment', 'leads'),
+    [
+        ({}, True),
+        ({'WORLD_SIZE': '2', 'RANK': '0'}, True),
+        ({'WORLD_SIZE': '2', 'RANK': '1'}, False),
+    ],
+)
+def test_one_process_writes_the_result(monkeypatch, environment, leads):
+    for name in ('WORLD_SIZE', 'RANK'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert leads_the_team() == leads

@@ -81,6 +81,11 @@ class Team:
         return np.concatenate([part for part in parts if part is not None])
 
 
+def leads_the_team() -> bool:
+    """Whether this process is the one that writes results, before or after it meets the others."""
+    return os.environ.get('WORLD_SIZE', '1') == '1' or os.environ.get('RANK') == '0'
+
+
 @contextmanager
 def join_team(device: torch.device) -> Iterator[Team]:
     """Meet the other processes that `torchrun` started; alone where there are none.

@@ -93,6 +93,14 @@ class StoredFeed:
                 f'{error.strerror}; lower stored_views or set it to 0'
             ) from None
 
+    @classmethod
+    def reopened(cls, folder: Path, grid: tuple[int, int], blocks: int) -> StoredFeed:
+        """The streams that were stored in a folder, of this grid, behind so many blocks."""
+        feed = cls.__new__(cls)
+        feed.file = np.load(folder / 'streams.npy', mmap_mode='r')
+        feed.grid, feed.done, feed.device = grid, blocks, torch.device('cpu')
+        return feed
+
     def put(self, version: int, first: int, stream: Stream) -> None:
         """Store the streams of the views from `first` on."""
         rows = stream.x.clamp(-FP16_MAX, FP16_MAX).half().cpu().numpy()

@@ -19,7 +19,7 @@ from vpr_ros.models.heads import HeadHeader, save_head
 from vpr_ros.models.registry import load_model, untrained_model
 from vpr_ros.models.runtime import resolve_device
 from vpr_ros.training.distill import Teacher, load_teacher
-from vpr_ros.training.distributed import Team
+from vpr_ros.training.distributed import Team, leads_the_team
 from vpr_ros.training.feed import PictureFeed
 from vpr_ros.training.learner import Learner
 from vpr_ros.training.optimisation import choose_trainable
@@ -67,7 +67,7 @@ class Done:
     """A finished job."""
 
     result: Result
-    header: Header | HeadHeader | None = None  # None: interrupted, nothing written but the state
+    header: Header | HeadHeader | None = None  # None: interrupted, or another process writes it
     threshold: Threshold | None = None
 
 
@@ -106,7 +106,7 @@ def carry_out(ready: Ready, watcher: Watcher) -> Done:
         model, ready.views, job.config, job.run_folder, resume=job.resume, teacher=ready.teacher,
         watcher=watcher,
     )  # fmt: skip
-    if not result.finished:
+    if not result.finished or not leads_the_team():
         return Done(result)
     threshold = _threshold(ready)
     model.similarity_threshold = round(threshold.value, 3) if threshold else None
@@ -118,6 +118,7 @@ def _write(ready: Ready, provenance: dict[str, Any]) -> Header | HeadHeader:
     if not job.head_only:
         return save_checkpoint(model, job.output, provenance, half=job.half)
     learned = choose_trainable(model.network, job.config)
+    model.network.requires_grad_(False)
     backbone = Path(job.config.backbone).name
     return save_head(model, job.output, learned, provenance, backbone, job.half)
 
