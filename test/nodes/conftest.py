@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
+from contextlib import ExitStack
 
 import pytest
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
 from vpr_ros.models import save_checkpoint
 from vpr_ros.models.registry import untrained_model
 from vpr_ros.nodes.recognition_node import PlaceRecognition
+from vpr_ros.nodes.session import spinning
 from vpr_ros.nodes.transport import free_domain_id, process_environment
 
 
@@ -79,17 +79,5 @@ def make_node(context, weights):
 @pytest.fixture
 def spin(context):
     """Spin nodes in the background until the test ends."""
-    executors = []
-
-    def start(*nodes):
-        executor = SingleThreadedExecutor(context=context)
-        for node in nodes:
-            executor.add_node(node)
-        thread = threading.Thread(target=executor.spin, daemon=True)
-        thread.start()
-        executors.append((executor, thread))
-
-    yield start
-    for executor, thread in executors:
-        executor.shutdown()
-        thread.join()
+    with ExitStack() as stack:
+        yield lambda *nodes: stack.enter_context(spinning(context, *nodes))

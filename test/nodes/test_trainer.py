@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import yaml
@@ -30,16 +31,29 @@ def survey(tmp_path_factory):
     return write_textures(tmp_path_factory.mktemp('survey with a space'))
 
 
-def start(folder, survey, **settings):
+@pytest.fixture
+def start(tmp_path, survey):
+    """Start trainers that do not outlive the test."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(trainer(tmp_path, survey, **settings))
+
+
+@contextmanager
+def trainer(folder, survey, **settings):
     given = {
         **SETTINGS, 'data': f"'{survey}'", 'output': str(folder / 'mine.safetensors'), **settings,
     }  # fmt: skip
     parameters = folder / 'parameters.yaml'
     parameters.write_text(yaml.safe_dump({'trainer': {'ros__parameters': given}}))
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, '-m', 'vpr_ros.nodes.trainer', '--ros-args', '--params-file', parameters],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -61,9 +75,9 @@ def until(condition, seconds=60.0):
         time.sleep(0.02)
 
 
-def test_it_trains_tells_of_it_and_ends(tmp_path, survey, heard):
+def test_it_trains_tells_of_it_and_ends(tmp_path, start, heard):
     progress, statuses = heard
-    process = start(tmp_path, survey)
+    process = start()
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     until(lambda: progress and progress[-1].finished)
@@ -77,9 +91,9 @@ def test_it_trains_tells_of_it_and_ends(tmp_path, survey, heard):
     assert read_header(tmp_path / 'mine.safetensors').model == 'sage_test'
 
 
-def test_sigint_saves_and_resume_goes_on(tmp_path, survey, heard):
+def test_sigint_saves_and_resume_goes_on(tmp_path, start, heard):
     progress, _ = heard
-    process = start(tmp_path, survey, steps=100_000)
+    process = start(steps=100_000)
     until(lambda: progress and progress[-1].step > 5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -87,7 +101,7 @@ def test_sigint_saves_and_resume_goes_on(tmp_path, survey, heard):
     assert 'start with resume:=true' in errors
     assert not (tmp_path / 'mine.safetensors').exists()
     stopped = progress[-1].step
-    process = start(tmp_path, survey, steps=100_000, resume=True)
+    process = start(steps=100_000, resume=True)
     until(lambda: progress[-1].step > stopped)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
@@ -103,8 +117,8 @@ def test_sigint_saves_and_resume_goes_on(tmp_path, survey, heard):
         ({'data': 'nowhere'}, 1, 'nowhere'),
     ],
 )
-def test_what_cannot_work_is_said_in_one_sentence(tmp_path, survey, settings, code, words):
-    process = start(tmp_path, survey, **settings)
+def test_what_cannot_work_is_said_in_one_sentence(start, settings, code, words):
+    process = start(**settings)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert words in errors

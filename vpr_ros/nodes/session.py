@@ -13,6 +13,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+LOOK_UP_S = 0.5  # how often a spinning thread looks whether it is still wanted
+
 
 @contextmanager
 def spinning_node(name: str, environment: Mapping[str, str] | None = None) -> Iterator[Node]:
@@ -26,17 +28,37 @@ def spinning_node(name: str, environment: Mapping[str, str] | None = None) -> It
     with _environment(environment or os.environ):
         rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node(name, context=context, use_global_arguments=False)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, name=name, daemon=True)
-    thread.start()
     try:
-        yield node
+        with spinning(context, node):
+            yield node
     finally:
-        executor.shutdown()
-        thread.join()
         node.destroy_node()
         rclpy.shutdown(context=context)
+
+
+@contextmanager
+def spinning(context: Context, *nodes: Node) -> Iterator[None]:
+    """Run the call-backs of these nodes in a thread of its own, which has ended afterwards."""
+    executor = SingleThreadedExecutor(context=context)
+    for node in nodes:
+        executor.add_node(node)
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set() and context.ok():
+            executor.spin_once(timeout_sec=LOOK_UP_S)
+
+    thread = threading.Thread(target=spin, name=nodes[0].get_name(), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        # Only then the executor: its shutdown destroys what would wake a thread that is about to
+        # wait, and where no message comes any more, that thread waits for ever.
+        stop.set()
+        executor.wake()
+        thread.join()
+        executor.shutdown()
 
 
 @contextmanager
