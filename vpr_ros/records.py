@@ -6,6 +6,7 @@ the base frame in the map frame; quaternions are x, y, z, w; `X_to = X_from * T`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -129,11 +130,106 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Camera:
+    """A pinhole camera: intrinsics in pixels of an image of `size`, and where it is mounted."""
+
+    size: tuple[int, int]  # (height, width)
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: tuple[float, ...] = ()  # k1, k2, p1, p2, k3: OpenCV's plumb_bob; empty: none
+    base: Pose | None = None  # optical frame (x right, y down, z ahead) in base; None: unknown
+
+    def matrix(self, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Intrinsic matrix (3, 3) for the image scaled to a size (height, width)."""
+        height, width = size or self.size
+        x, y = width / self.size[1], height / self.size[0]
+        # Pixel centres are at whole numbers, so that scaling is about the corner at -1/2.
+        cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
+        return np.array([[self.fx * x, 0.0, cx], [0.0, self.fy * y, cy], [0.0, 0.0, 1.0]])
+
+
+class PoseKind(IntEnum):
+    """What a relative pose is worth. The values are those of `vpr_msgs/LoopClosure.pose_kind`."""
+
+    NONE = 0  # the same place, no transform
+    FROM_MAP = 1  # assumed: the query stands where the place does
+    ROTATION_ONLY = 2
+    UP_TO_SCALE = 3  # rotation and direction of the translation, which is given as one metre long
+    METRIC = 4
+
+
+@dataclass(frozen=True)
+class RelativePose:
+    """T with `X_to = X_from * T`: the older base (the place's) in the newer one (the query's).
+
+    The covariance (6, 6) is of x, y, z in metres and of rotation about x, y, z in radians, in the
+    frame of the newer base: finite, symmetric, positive on the diagonal, also for NONE.
+    """
+
+    kind: PoseKind
+    pose: Pose
+    covariance: np.ndarray = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What geometry says of a query and a place: matches, and which of them one motion explains.
+
+    Points are x, y in pixels, (n, 2), float32, of images of `query_size` and `place_size`
+    (height, width).
+    """
+
+    method: str  # 'local features' or 'sift'; what matches were made of
+    model: str  # 'fundamental', 'essential' or 'pnp_depth'; '' when there were too few matches
+    query_points: np.ndarray = field(repr=False, compare=False)
+    place_points: np.ndarray = field(repr=False, compare=False)
+    inlier: np.ndarray = field(repr=False, compare=False)  # (n,) bool
+    query_size: tuple[int, int] = (0, 0)
+    place_size: tuple[int, int] = (0, 0)
+    relative: RelativePose | None = None  # None: nothing was measured, or the mounting is unknown
+
+    @property
+    def matches(self) -> int:
+        return len(self.inlier)
+
+    @property
+    def inliers(self) -> int:
+        return int(self.inlier.sum())
+
+    @property
+    def ratio(self) -> float:
+        return self.inliers / self.matches if self.matches else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A place that resembles the query, with its evidence."""
+    """A place that resembles the query, with its evidence; None: not computed."""
 
     place: Place
     similarity: float  # cosine, in [-1, 1]
+    score: float | None = None  # fused score of the re-ranking
+    matches: int | None = None  # mutual nearest neighbours among the local features
+    verification: Verification | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Evidence for the best candidate from which its probability is computed; nan: not known.
+
+    `rival` below is the most similar place away from the best one; adjacent places are no rivals.
+    """
+
+    similarity: float  # cosine
+    z_score: float = math.nan  # of it, among the places away from the best one
+    gap: float = math.nan  # to the rival
+    spread: float = math.nan  # of the poses of the candidates, 0 to 1 (SUE, clipped both ways)
+    local: float = math.nan  # share of the query's local features that found their like
+    inliers: float = math.nan  # of the geometric verification
+    inlier_ratio: float = math.nan
+    support: float = math.nan  # mass of the temporal filter about the best place, 0 to 1
+    agreement: float = math.nan  # queries in a row whose best places lie together
 
 
 class Verdict(IntEnum):
@@ -141,10 +237,14 @@ class Verdict(IntEnum):
 
     ACCEPTED = 0
     LOW_SIMILARITY = 1
+    AMBIGUOUS = 2
+    GEOMETRY_FAILED = 3
     TEMPORAL_PENDING = 4
+    INCONSISTENT = 5
     NO_MAP = 6
     BAD_IMAGE = 7
     EXCLUDED_RECENT = 8
+    LOW_PROBABILITY = 9
     ERROR = 255
 
 
@@ -155,6 +255,9 @@ class Timings:
     preprocess_ms: float = 0.0
     inference_ms: float = 0.0
     search_ms: float = 0.0
+    rerank_ms: float = 0.0
+    verify_ms: float = 0.0
+    decide_ms: float = 0.0  # temporal filter, signals, probability, decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +272,10 @@ class Recognition:
     consistent_frames: int = 0
     timings: Timings = Timings()
     place: Place | None = None  # the place this query itself became, when mapping
+    signals: Signals | None = None
+    probability: float = math.nan  # that the best candidate is right; nan: not calibrated
+    ambiguity: float = math.nan  # 0: no other place is like the best one, 1: one is as good
+    pool: int = 0  # candidates that were re-ranked
 
     @property
     def best(self) -> Candidate | None:

@@ -21,7 +21,10 @@ from vpr_ros.config.recognition import (
     ModelConfig,
     PoseConfig,
     RecognizerConfig,
+    RerankingConfig,
     SearchConfig,
+    TemporalConfig,
+    VerificationConfig,
 )
 from vpr_ros.config.training import (
     AugmentConfig,
@@ -34,7 +37,8 @@ from vpr_ros.config.training import (
 
 __all__ = [
     'AugmentConfig', 'DecisionConfig', 'KeyframeConfig', 'LossConfig', 'ModelConfig', 'NodeConfig',
-    'Option', 'PoseConfig', 'RecognizerConfig', 'SamplerConfig', 'SearchConfig',
-    'TrainConfig', 'TrainerConfig', 'ValidationConfig', 'checked',
+    'Option', 'PoseConfig', 'RecognizerConfig', 'RerankingConfig', 'SamplerConfig', 'SearchConfig',
+    'TemporalConfig', 'TrainConfig', 'TrainerConfig', 'ValidationConfig', 'VerificationConfig',
+    'checked',
     'from_dict', 'load', 'option', 'to_dict', 'updated', 'walk',
 ]  # fmt: skip

@@ -59,6 +59,69 @@ class DecisionConfig:
 
 
 @dataclass(frozen=True)
+class RerankingConfig:
+    """How candidates of the search are ordered anew by their local features (methods 6.2, 6.3)."""
+
+    method: str = option(
+        'none',
+        'none; folpp: reliability-weighted matches fused with the similarity; fol: number of '
+        'matches of a fixed number of candidates',
+        choices=('none', 'folpp', 'fol'),
+    )
+    most: int = option(100, 'candidates re-ranked at most', 1, 1000)
+    fewest: int = option(5, 'folpp: candidates re-ranked at least', 1, 1000)
+    similarity_range: float = option(
+        0.15, 'folpp: candidates this much less similar than the best are left alone', 0.0, 2.0
+    )
+    deviations: float = option(
+        0.5, 'folpp: so are those not this many standard deviations above the mean', -10.0, 10.0
+    )
+    least_cosine: float = option(0.7, 'that two local features must exceed to match', -1.0, 1.0)
+    similarity_weight: float = option(
+        0.0, 'folpp: of the similarity beside the share of matches; 0: the default', 0.0, 1e6
+    )
+
+
+@dataclass(frozen=True)
+class VerificationConfig:
+    """How the best candidates are verified by geometry."""
+
+    candidates: int = option(0, 'best candidates verified; 0: none', 0, 100)
+    matches: str = option(
+        'auto',
+        'what is matched; local: local features of the model; sift: of the thumbnails; auto: '
+        'local features where the map has them',
+        choices=('auto', 'local', 'sift'),
+    )
+    min_inliers: int = option(12, 'least inliers of a verified place', 4, 10_000)
+    min_ratio: float = option(0.3, 'least share of inliers among the matches', 0.0, 1.0)
+    error_px: float = option(2.0, 'largest distance of an inlier, in pixels', 0.1, 100.0)
+
+
+@dataclass(frozen=True)
+class TemporalConfig:
+    """How answers in a row support each other."""
+
+    method: str = option(
+        'agreement',
+        'agreement: queries in a row whose best places lie together; filter: discrete Bayes filter '
+        'over the places, moved by odometry; sequence: straight lines through the similarities',
+        choices=('none', 'agreement', 'filter', 'sequence'),
+    )
+    length: int = option(10, 'sequence: queries in a line', 2, 1000)
+    sharpness: float = option(
+        8.0, 'filter: weight of one standard deviation of similarity', 0.1, 1000.0
+    )
+    motion_sigma_m: float = option(
+        0.5, 'filter: standard deviation of the motion between two queries', 1e-3, 1e4
+    )
+    motion_share: float = option(0.2, 'filter: and this share of the motion itself', 0.0, 10.0)
+    jump_probability: float = option(
+        0.01, 'filter: that the robot is anywhere at the next query', 1e-9, 1.0
+    )
+
+
+@dataclass(frozen=True)
 class KeyframeConfig:
     """Which images of a drive become places of the map: whatever limit is reached first."""
 
@@ -83,5 +146,8 @@ class RecognizerConfig:
     """Everything the front door needs."""
 
     search: SearchConfig = field(default_factory=SearchConfig)
+    reranking: RerankingConfig = field(default_factory=RerankingConfig)
+    verification: VerificationConfig = field(default_factory=VerificationConfig)
+    temporal: TemporalConfig = field(default_factory=TemporalConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
