@@ -1,5 +1,8 @@
 """Messages state what we know and nothing else: no NaN, no empty frame, no zero covariance."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
@@ -18,7 +21,17 @@ from vpr_ros.nodes.messages import (
     to_time,
 )
 from vpr_ros.nodes.newest import Arrival
-from vpr_ros.records import Candidate, Place, Pose, Recognition, Timings, Verdict
+from vpr_ros.records import (
+    Candidate,
+    Place,
+    Pose,
+    PoseKind,
+    Recognition,
+    RelativePose,
+    Timings,
+    Verdict,
+    Verification,
+)
 
 INFO = MapInfo('uuid', 7, 'sage_test', 'ab' * 32, 40, 'map', 1, '2026')
 SIGNATURE = Signature(NodeConfig(camera='front'), 'sage_test:abab', 0.75, INFO)
@@ -36,6 +49,21 @@ def recognition(verdict, *places, **other):
 
 def answer(verdict, *places, header=HEADER, **other):
     return place_match(recognition(verdict, *places, **other), header, ARRIVAL, SIGNATURE)
+
+
+def closed(found, session=None):
+    match = place_match(found, HEADER, ARRIVAL, SIGNATURE)
+    return loop_closure(found, match, 11, session, SIGNATURE)
+
+
+def verified(inliers, matches, relative=None):
+    points = np.zeros((matches, 2), np.float32)
+    found = Verification(
+        'sift', 'pnp_depth', points, points, np.arange(matches) < inliers, relative=relative
+    )
+    return replace(recognition(Verdict.ACCEPTED), candidates=(
+        Candidate(POSED, 0.9, 1.5, 7, found), Candidate(UNPOSED, 0.8)), probability=0.97,
+        ambiguity=0.25)  # fmt: skip
 
 
 def check_sound(covariance):
@@ -112,7 +140,7 @@ def test_a_recorded_image_names_its_place():
     ],
 )
 def test_a_closure_is_keyed_by_stamps_and_says_what_its_pose_is(place, session, kind, pose_kind):
-    closure = loop_closure(answer(Verdict.ACCEPTED, place), 11, session, SIGNATURE)
+    closure = closed(recognition(Verdict.ACCEPTED, place), session)
     assert (closure.closure_id, closure.from_id, closure.to_id) == (11, 4, place.id)
     assert closure.header.stamp == closure.from_stamp == HEADER.stamp
     assert stamp_ns(closure.to_stamp) == place.stamp_ns
@@ -123,6 +151,42 @@ def test_a_closure_is_keyed_by_stamps_and_says_what_its_pose_is(place, session, 
     assert closure.similarity == pytest.approx(0.9)
     assert (closure.map_uuid, closure.model_id) == ('uuid', 'sage_test:abab')
     check_sound(closure.relative_pose.covariance)
+
+
+def test_evidence_is_told():
+    match = place_match(verified(30, 40), HEADER, ARRIVAL, SIGNATURE)
+    assert match.probability == pytest.approx(0.97) and match.ambiguity == 0.25
+    first, second = match.candidates
+    assert (first.verification, first.matches, first.inliers) == (first.VERIFY_PASSED, 40, 30)
+    assert first.inlier_ratio == 0.75 and first.score == 1.5
+    assert second.verification == second.VERIFY_NOT_TRIED and math.isnan(second.score)
+    failed, unmatched = (
+        place_match(verified(*counts), HEADER, ARRIVAL, SIGNATURE).candidates[0].verification
+        for counts in ((3, 40), (0, 0))
+    )
+    assert (failed, unmatched) == (first.VERIFY_FAILED, first.VERIFY_UNAVAILABLE)
+    closure = closed(verified(30, 40))
+    assert (closure.matches, closure.inliers, closure.inlier_ratio) == (40, 30, 0.75)
+    assert closure.probability == pytest.approx(0.97)
+
+
+def test_a_measured_pose_is_told_with_its_kind_and_places_the_robot():
+    motion = Pose((2.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))  # the place lies two metres ahead
+    covariance = np.diag([0.1, 0.2, 0.3, 0.01, 0.02, 0.03])
+    measured = RelativePose(PoseKind.METRIC, motion, covariance)
+    closure = closed(verified(30, 40, measured))
+    assert (closure.pose_kind, closure.method) == (LoopClosure.POSE_METRIC, 'pnp_depth')
+    assert closure.relative_pose.pose.position.x == 2.0
+    np.testing.assert_allclose(closure.relative_pose.covariance, covariance.ravel())
+    match = place_match(verified(30, 40, measured), HEADER, ARRIVAL, SIGNATURE)
+    robot, place = pose_from_message(PoseStamped(pose=match.pose.pose)), POSED.pose
+    np.testing.assert_allclose((robot @ motion).matrix(), place.matrix(), atol=1e-9)
+    turned = np.reshape(match.pose.covariance, (6, 6))
+    np.testing.assert_allclose(np.linalg.eigvalsh(turned[:3, :3]), [0.1, 0.2, 0.3], atol=1e-9)
+    direction = RelativePose(PoseKind.UP_TO_SCALE, motion, covariance)
+    assert closed(verified(30, 40, direction)).pose_kind == LoopClosure.POSE_UP_TO_SCALE
+    match = place_match(verified(30, 40, direction), HEADER, ARRIVAL, SIGNATURE)
+    assert match.pose.pose.position.x == POSED.pose.position_m[0]  # one metre is not a measure
 
 
 @pytest.mark.parametrize('make', [PoseStamped, PoseWithCovarianceStamped, Odometry])

@@ -1,11 +1,15 @@
 """Agreement in a row, and the words of a refusal."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from vpr_ros.config import DecisionConfig
-from vpr_ros.recognition.decision import NS, Agreement, decide
-from vpr_ros.records import Candidate, Place, Pose, Verdict
+from vpr_ros.config import DecisionConfig, RecognizerConfig, TemporalConfig, VerificationConfig
+from vpr_ros.recognition.agreement import NS, Agreement
+from vpr_ros.recognition.decision import Evidence, Thresholds, decide
+from vpr_ros.records import Candidate, Place, Pose, Signals, Verdict, Verification
 
 CONFIG = DecisionConfig(
     consistent_frames=3, consistent_distance_m=2.0, consistent_spacing_s=0.25, consistent_gap_s=4.0
@@ -47,23 +51,96 @@ def test_fast_frames_count_by_time_and_not_by_number():
     assert counts(pairs)[-1] == 4  # 0, 0.27, 0.53, 0.8 s
 
 
-def test_decide_tells_why():
-    agreement = Agreement(CONFIG)
+def evidence(similarity=0.6, agreeing=3, probability=math.nan, ambiguity=math.nan, **signals):
+    verification = signals.pop('verification', None)
+    best = Candidate(posed(0), similarity, verification=verification)
+    return Evidence(
+        (best, Candidate(posed(9), 0.1)), Signals(similarity, **signals), probability, ambiguity,
+        agreeing,
+    )  # fmt: skip
 
-    def ask(similarity, stamp_s):
-        candidates = [Candidate(posed(0), similarity), Candidate(posed(9), 0.1)]
-        return decide(candidates, int(stamp_s * NS), 0.5, 3, agreement)
 
-    low = ask(0.49, 0)
+def verdict(found, thresholds=None, **settings):
+    config = RecognizerConfig(decision=replace(CONFIG, **settings.pop('decision', {})))
+    config = replace(config, **settings)
+    return decide(found, thresholds or Thresholds(0.5), config)
+
+
+def geometry(inliers, matches):
+    points = np.zeros((matches, 2), np.float32)
+    return Verification('sift', 'essential', points, points, np.arange(matches) < inliers)
+
+
+def test_similarity_decides_and_tells_why():
+    low = verdict(evidence(0.49))
     assert low.verdict is Verdict.LOW_SIMILARITY
     assert '0.490' in low.reason and '0.500' in low.reason
-    assert [ask(0.5, t).verdict for t in (1, 2)] == [Verdict.TEMPORAL_PENDING] * 2
-    assert ask(0.5, 3).verdict is Verdict.ACCEPTED
-    assert ask(0.6, 4).consistent_frames == 4
-    assert ask(0.4, 5).verdict is Verdict.LOW_SIMILARITY
-    assert ask(0.9, 6).verdict is Verdict.TEMPORAL_PENDING  # a refusal ends the run
+    pending = verdict(evidence(0.5, agreeing=2))
+    assert pending.verdict is Verdict.TEMPORAL_PENDING
+    assert pending.reason == '2 of 3 agreeing queries so far'
+    assert verdict(evidence(0.5)).verdict is Verdict.ACCEPTED
+
+
+def test_probability_decides_where_it_is_asked_for():
+    asked = Thresholds(0.5, 0.9)
+    wish = {'decision': {'max_false_closure_rate': 0.01}}
+    low = verdict(evidence(0.8, probability=0.89), asked, **wish)
+    assert low.verdict is Verdict.LOW_PROBABILITY
+    assert (
+        low.reason == 'probability 0.890 is below 0.900, which keeps the false closures below 1 %'
+    )
+    unknown = verdict(evidence(0.8), asked, **wish)
+    assert unknown.verdict is Verdict.LOW_PROBABILITY
+    accepted = verdict(evidence(0.3, probability=0.95), asked, **wish)
+    assert accepted.verdict is Verdict.ACCEPTED
+    assert accepted.reason.startswith('probability 0.950 (needed 0.900)')
+
+
+def test_a_place_with_a_rival_as_good_is_refused_where_that_is_wished():
+    found = evidence(ambiguity=0.9)
+    assert verdict(found).verdict is Verdict.ACCEPTED
+    refused = verdict(found, decision={'max_ambiguity': 0.8})
+    assert refused.verdict is Verdict.AMBIGUOUS
+    assert '0.90' in refused.reason
+    unknown = verdict(evidence(), decision={'max_ambiguity': 0.8})
+    assert unknown.verdict is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ('inliers', 'matches', 'expected'),
+    [
+        (20, 40, Verdict.ACCEPTED),
+        (19, 40, Verdict.GEOMETRY_FAILED),  # one inlier short
+        (20, 41, Verdict.GEOMETRY_FAILED),  # less than half of the matches
+        (0, 0, Verdict.GEOMETRY_FAILED),
+    ],
+)
+def test_geometry_contradicts(inliers, matches, expected):
+    found = evidence(verification=geometry(inliers, matches))
+    settings = VerificationConfig(candidates=1, min_inliers=20, min_ratio=0.5)
+    decision = verdict(found, verification=settings)
+    assert decision.verdict is expected
+    assert f'{inliers}' in decision.reason
+
+
+@pytest.mark.parametrize('method', ['filter', 'sequence'])
+def test_methods_over_time_must_support_the_place(method):
+    settings = {'temporal': TemporalConfig(method), 'decision': {'min_support': 0.6}}
+    assert verdict(evidence(support=0.59), **settings).verdict is Verdict.TEMPORAL_PENDING
+    assert verdict(evidence(support=0.6, agreeing=1), **settings).verdict is Verdict.ACCEPTED
+
+
+def test_without_time_every_query_stands_for_itself():
+    alone = verdict(evidence(agreeing=1), temporal=TemporalConfig('none'))
+    assert alone.verdict is Verdict.ACCEPTED
+
+
+def test_a_repeated_image_neither_adds_nor_ends():
+    agreement = Agreement(CONFIG)
+    assert agreement.update(0, posed(0)) == 1
+    assert agreement.update(1 * NS, posed(0), repeated=True) == 1
+    assert agreement.update(2 * NS, posed(0)) == 2
 
 
 def test_nan_is_never_accepted():
-    decision = decide([Candidate(posed(0), float('nan'))], 0, 0.5, 1, Agreement(CONFIG))
-    assert decision.verdict is Verdict.LOW_SIMILARITY
+    assert verdict(evidence(math.nan)).verdict is Verdict.LOW_SIMILARITY

@@ -10,7 +10,8 @@ from vpr_ros.config import DecisionConfig, KeyframeConfig, RecognizerConfig
 from vpr_ros.errors import ConfigError, ImageError
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import build_model, save_checkpoint
-from vpr_ros.recognition.decision import NS
+from vpr_ros.recognition.agreement import NS
+from vpr_ros.recognition.pipeline import Query
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Place, Pose, Verdict
 
@@ -28,6 +29,10 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp('weights') / 'test.safetensors'
     save_checkpoint(build_model('sage_test', device='cpu'), path)
     return build_model('sage_test', device='cpu', weights=path)
+
+
+def ask(recognizer, descriptor, stamp_ns, pose=None):
+    return recognizer.answer(Query(descriptor, stamp_ns, pose))
 
 
 def empty_map(model):
@@ -52,13 +57,13 @@ def known_map(model, angles, posed=True):
 
 def test_localisation(model):
     recognizer = Recognizer(model, known_map(model, np.linspace(0, 3, 31)), CONFIG)
-    answers = [recognizer.answer(unit(0.1 * i, model), (100 + i) * NS) for i in range(4)]
+    answers = [ask(recognizer, unit(0.1 * i, model), (100 + i) * NS) for i in range(4)]
     assert [a.verdict for a in answers] == [Verdict.TEMPORAL_PENDING] + [Verdict.ACCEPTED] * 3
     assert [a.best.place.pose.position_m[0] for a in answers] == [0, 1, 2, 3]
     assert [a.query_id for a in answers] == [0, 1, 2, 3]
     assert all(len(a.candidates) == CONFIG.search.top_k for a in answers)
     assert len(recognizer.place_map) == 31  # nothing is recorded while localising
-    stranger = recognizer.answer(np.roll(unit(0, model), 5), 105 * NS)
+    stranger = ask(recognizer, np.roll(unit(0, model), 5), 105 * NS)
     assert stranger.verdict is Verdict.LOW_SIMILARITY
     assert stranger.accepted is None and stranger.best is not None
 
@@ -68,7 +73,7 @@ def test_mapping_closes_loops_but_not_with_the_own_wake(model):
     recognizer = Recognizer(model, place_map, CONFIG, place_map.add_session('now'))
     angles = [*np.linspace(0, 2, 15), *np.linspace(0, 0.5, 4)]  # out, then the start again
     answers = [
-        recognizer.answer(unit(a, model), i * NS, Pose((float(i), 0, 0)))
+        ask(recognizer, unit(a, model), i * NS, Pose((float(i), 0, 0)))
         for i, a in enumerate(angles)
     ]
     assert answers[0].verdict is Verdict.NO_MAP
@@ -87,9 +92,9 @@ def test_recent_past_by_distance(model):
     place_map = empty_map(model)
     recognizer = Recognizer(model, place_map, far, place_map.add_session('now'))
     for i in range(40):  # creeps: 40 s, but only 4 m
-        answer = recognizer.answer(unit(0, model), i * NS, Pose((0.1 * i, 0, 0)))
+        answer = ask(recognizer, unit(0, model), i * NS, Pose((0.1 * i, 0, 0)))
     assert answer.verdict is Verdict.EXCLUDED_RECENT
-    answer = recognizer.answer(unit(0, model), 41 * NS, Pose((5.6, 0, 0)))
+    answer = ask(recognizer, unit(0, model), 41 * NS, Pose((5.6, 0, 0)))
     assert answer.candidates
     assert all(c.place.pose.position_m[0] <= 0.61 for c in answer.candidates)
 
@@ -97,7 +102,7 @@ def test_recent_past_by_distance(model):
 def test_both_searches_the_old_map_at_once(model):
     place_map = known_map(model, [0.0, 1.0])
     recognizer = Recognizer(model, place_map, CONFIG, place_map.add_session('now'))
-    answer = recognizer.answer(unit(1.0, model), 0, Pose((0, 0, 0)))
+    answer = ask(recognizer, unit(1.0, model), 0, Pose((0, 0, 0)))
     assert answer.best.similarity > 0.999
     assert [c.place.session_id for c in answer.candidates] == [1, 1]
     assert answer.place.session_id == 2
@@ -107,7 +112,7 @@ def test_standing_still_adds_no_places(model):
     place_map = empty_map(model)
     recognizer = Recognizer(model, place_map, CONFIG, place_map.add_session('now'))
     for i in range(20):
-        recognizer.answer(unit(0, model), i * NS, Pose((0.0, 0.0, 0.0)))
+        ask(recognizer, unit(0, model), i * NS, Pose((0.0, 0.0, 0.0)))
     assert len(place_map) == 1
 
 
@@ -125,7 +130,7 @@ def test_clock_jumping_back_ends_agreement_and_keeps_order(model):
     place_map = known_map(model, [0.0])
     recognizer = Recognizer(model, place_map, CONFIG, place_map.add_session('now'))
     verdicts = [
-        recognizer.answer(unit(0, model), stamp * NS).verdict for stamp in (100, 101, 50, 51)
+        ask(recognizer, unit(0, model), stamp * NS).verdict for stamp in (100, 101, 50, 51)
     ]
     assert verdicts == [Verdict.TEMPORAL_PENDING, Verdict.ACCEPTED] * 2
     stamps = [place.stamp_ns for place in place_map.places[1:]]

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vpr_ros.recognition.reranking import nearest_neighbours
+from vpr_ros.recognition.matching import nearest_neighbours
 from vpr_ros.records import LocalFeatures
 from vpr_ros.training import fol_losses
 from vpr_ros.training.fol_losses import (

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 TRANSFORM_TYPE = 'tf2_msgs/msg/TFMessage'
 
 # Position and orientation of a message, by its type.

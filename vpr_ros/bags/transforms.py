@@ -56,7 +56,7 @@ def read_transforms(
         edge: x.sampled(np.full(len(stamps_ns), x.stamps_ns[-1])) for edge, x in static.items()
     }
     sampled |= {edge: x.sampled(stamps_ns) for edge, x in moving.items()}
-    positions, rotations = _compose(parent_frame, [(edge, *sampled[edge]) for edge in chain])
+    positions, rotations = compose(parent_frame, [(edge, *sampled[edge]) for edge in chain])
     return Trajectory.from_samples(
         stamps_ns,
         positions,
@@ -98,10 +98,15 @@ def _trajectories(
     )
 
 
-def _compose(
+def compose(
     frame: str, chain: list[tuple[Edge, np.ndarray, Rotation]]
 ) -> tuple[np.ndarray, Rotation]:
-    """Positions (N, 3) and rotations of the end of the chain in `frame`, from those of edges."""
+    """Positions (N, 3) and rotations of the end of a chain in `frame`, from those of its edges.
+
+    Args:
+        frame: at which the chain begins.
+        chain: edges with position (N, 3) or (3,) and rotation of child in parent.
+    """
     positions, rotations = np.zeros(3), Rotation.from_quat((0.0, 0.0, 0.0, 1.0))
     for edge, there, rotated in chain:
         back = rotated.inv()

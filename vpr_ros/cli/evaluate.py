@@ -10,7 +10,14 @@ from rich.table import Table
 from vpr_ros.cli.console import console, progress, show_losses
 from vpr_ros.cli.maps import add_drive_options, chosen_model, drive_options
 from vpr_ros.cli.options import add_settings, read_settings
-from vpr_ros.config import DecisionConfig, RecognizerConfig, SearchConfig
+from vpr_ros.config import (
+    DecisionConfig,
+    RecognizerConfig,
+    RerankingConfig,
+    SearchConfig,
+    TemporalConfig,
+    VerificationConfig,
+)
 
 RULE_HELP = (
     'what a true match is: slam (10 m, 45 deg, 30 s and 50 m ago), indoor (1.5 m, 45 deg, 10 s), '
@@ -23,9 +30,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument('bag', help='the drive; its poses are the truth')
     evaluate.add_argument('--map', help='localise in this map; without it: loops of the drive')
     evaluate.add_argument('--report', help='folder to write figures and pages to')
+    evaluate.add_argument(
+        '--stages', action='store_true',
+        help='compare the stages in one run: similarity alone, re-ranking, verification, time, '
+        'probability',
+    )  # fmt: skip
     add_rule_options(evaluate)
     add_drive_options(evaluate)
-    add_settings(evaluate, search=SearchConfig, decision=DecisionConfig)
+    add_recognizer_options(evaluate)
     evaluate.set_defaults(run=run)
 
 
@@ -43,7 +55,17 @@ def add_rule_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_recognizer_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every stage of the front door."""
+    add_settings(
+        parser, search=SearchConfig, reranking=RerankingConfig, verification=VerificationConfig,
+        temporal=TemporalConfig, decision=DecisionConfig,
+    )  # fmt: skip
+
+
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.stages:
+        return run_stages(arguments)
     from vpr_ros.evaluation.drives import evaluate_drive
     from vpr_ros.evaluation.report import write_report
 
@@ -60,6 +82,25 @@ def run(arguments: argparse.Namespace) -> None:
         console.print(f'report: {page}')
 
 
+def run_stages(arguments: argparse.Namespace) -> None:
+    """Answer the drive with each set of stages."""
+    from vpr_ros.evaluation.rides import ride_of_bag
+    from vpr_ros.evaluation.stage_report import stage_table, write_stages
+    from vpr_ros.evaluation.stages import compare
+
+    rule, config = chosen_rule(arguments), recognizer_config(arguments)
+    model, options = chosen_model(arguments), drive_options(arguments)
+    with progress('describing') as report:
+        ride = ride_of_bag(
+            arguments.bag, model, rule, options, arguments.map, arguments.viewing_axis, report
+        )
+    with progress('comparing stages') as report:
+        results = compare(model, ride, config, progress=report)
+    console.print(stage_table(ride.name, results))
+    if arguments.report:
+        console.print(f'report: {write_stages(ride.name, results, arguments.report)}')
+
+
 def chosen_rule(arguments: argparse.Namespace):
     """The preset with what was given over it."""
     from vpr_ros.evaluation.protocols import preset
@@ -74,6 +115,9 @@ def recognizer_config(arguments: argparse.Namespace) -> RecognizerConfig:
     """Settings of the front door from the command line."""
     return RecognizerConfig(
         read_settings(arguments, 'search', SearchConfig()),
+        read_settings(arguments, 'reranking', RerankingConfig()),
+        read_settings(arguments, 'verification', VerificationConfig()),
+        read_settings(arguments, 'temporal', TemporalConfig()),
         read_settings(arguments, 'decision', DecisionConfig()),
     )
 

@@ -40,6 +40,25 @@ class DecisionConfig:
         0.0,
         1.0,
     )
+    max_false_closure_rate: float = option(
+        0.0,
+        'accept by calibrated probability, so that at most this share of what is accepted is '
+        'wrong; 0: accept by similarity',
+        0.0,
+        1.0,
+    )
+    min_probability: float = option(
+        0.0, 'accept by calibrated probability, at least this; 0: not given by hand', 0.0, 1.0
+    )
+    max_ambiguity: float = option(
+        1.0, 'largest ambiguity to accept; 1: ambiguous places are accepted, too', 0.0, 1.0
+    )
+    neighbourhood_m: float = option(
+        5.0, 'places nearer than this are no rivals of each other', 0.0, 1e6
+    )
+    min_support: float = option(
+        0.5, 'filter and sequence: least support of the place by the queries before', 0.0, 1.0
+    )
     consistent_frames: int = option(2, 'queries in a row that must agree on a place', 1, 100)
     consistent_distance_m: float = option(
         5.0, 'agreeing queries: largest distance between their places', 0.0, 1e6
@@ -93,8 +112,8 @@ class VerificationConfig:
         'local features where the map has them',
         choices=('auto', 'local', 'sift'),
     )
-    min_inliers: int = option(12, 'least inliers of a verified place', 4, 10_000)
-    min_ratio: float = option(0.3, 'least share of inliers among the matches', 0.0, 1.0)
+    min_inliers: int = option(20, 'least inliers of a verified place', 4, 10_000)
+    min_ratio: float = option(0.5, 'least share of inliers among the matches', 0.0, 1.0)
     error_px: float = option(2.0, 'largest distance of an inlier, in pixels', 0.1, 100.0)
 
 

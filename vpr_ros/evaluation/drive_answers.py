@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from vpr_ros.recognition.recognizer import encode_thumbnail
 from vpr_ros.records import Candidate, Frame, Place, Pose, Recognition, Timings, Verdict
 
 STRIP_WIDTH = 320
+TIMES = tuple(field.name for field in fields(Timings))
 EVERY_IMAGE = KeyframeConfig(distance_m=0.0, angle_rad=0.0, period_s=0.0)
 
 
@@ -102,8 +103,8 @@ def _answer(record: dict[str, Any]) -> Recognition:
         Candidate(Place(c['place_id'], c['session_id'], c['stamp_ns']), c['similarity'])
         for c in record['candidates']
     )
-    times = (record[name] for name in ('preprocess_ms', 'inference_ms', 'search_ms'))
+    times = {name: record[name] for name in TIMES if name in record}  # older files have fewer
     return Recognition(
         record['query_id'], record['stamp_ns'], Verdict[record['status']], record['reason'],
-        candidates, record['consistent_frames'], Timings(*times),
+        candidates, record['consistent_frames'], Timings(**times),
     )  # fmt: skip

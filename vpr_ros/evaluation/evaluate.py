@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,12 +96,14 @@ def score_recognitions(
     *,
     setup: Setup | None = None,
     options: Options | None = None,
+    confidence: Callable[[Recognition], float] | None = None,
 ) -> Evaluation:
     """Score what the front door answered; row q of `queries` is the true pose of answer q.
 
     Against a map, `references` are the true poses of its places and `reference_ids` (R,) their
     ids, in the same order (0, 1, 2, ... if not given). Within one drive, places are found among
-    the queries by their stamp.
+    the queries by their stamp. Answers are ordered by `confidence`; None: by the similarity of the
+    best candidate.
 
     Raises:
         DatasetError: lengths or stamps that do not fit, or a candidate that is not among the
@@ -114,6 +116,8 @@ def score_recognitions(
     rows = {int(key): row for row, key in enumerate(keys)}
     table = truth_table(rule, queries, references, (len(stamps), len(others)))
     ranking = ranking_of(recognitions, rows, by_stamp=references is None)
+    if confidence is not None:
+        ranking.similarities[:, 0] = [confidence(recognition) for recognition in recognitions]
     accepted = np.array([r.accepted is not None for r in recognitions])
     return assemble(
         Evidence(table, ranking, queries, others, None),

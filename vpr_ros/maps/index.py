@@ -30,6 +30,9 @@ class PlaceIndex(Protocol):
             Row numbers (K,) int64 and similarities (K,) float32, best first, K <= k.
         """
 
+    def similarities(self, descriptor: np.ndarray) -> np.ndarray:
+        """Similarity (N,) float32 of a descriptor (D,) to every row."""
+
 
 class ExactIndex:
     """Exhaustive search, exact to float32: the reference for every other index.
@@ -61,3 +64,30 @@ class ExactIndex:
         query = np.ascontiguousarray(descriptor, dtype=np.float32)[None]
         found, rows = self._index.search(query, k, params=params)
         return rows[0], 1.0 - 0.5 * found[0] if self._by_distance else found[0]
+
+    def similarities(self, descriptor: np.ndarray) -> np.ndarray:
+        dim, count = self._index.d, len(self)
+        if not count:
+            return np.empty(0, np.float32)
+        rows = faiss.rev_swig_ptr(self._index.get_xb(), count * dim).reshape(count, dim)
+        query = np.asarray(descriptor, dtype=np.float32)
+        products = rows @ query
+        if not self._by_distance:
+            return products
+        squares = np.einsum('nd,nd->n', rows, rows)
+        return 1.0 - 0.5 * (squares + query @ query) + products
+
+
+def most_similar(similarities: np.ndarray, k: int) -> np.ndarray:
+    """Rows of the k largest entries, the largest first; of equals, the first row is first.
+
+    Args:
+        similarities: (N,); entries of -inf are never taken.
+        k: rows wanted.
+    """
+    count = min(k, int(np.isfinite(similarities).sum()))
+    if count <= 0:
+        return np.empty(0, np.int64)
+    least = np.partition(similarities, -count)[-count]
+    rows = np.flatnonzero(similarities >= least)  # in order, with all that equal the last
+    return rows[np.argsort(-similarities[rows], kind='stable')][:count]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +18,10 @@ import numpy as np
 
 from vpr_ros.errors import MapError
 from vpr_ros.maps import schema
+from vpr_ros.maps.evidence import SideTables
 from vpr_ros.maps.index import ExactIndex, PlaceIndex
 from vpr_ros.maps.schema import MapInfo
-from vpr_ros.records import Candidate, Place
+from vpr_ros.records import Camera, Candidate, LocalFeatures, Place
 
 IN_MEMORY = ':memory:'
 
@@ -37,6 +39,7 @@ class PlaceMap:
         self.info = schema.read_info(database, path)
         self.projection, self.agreement = schema.read_projection(database, self.info, path)
         self.places: list[Place] = []
+        self._beside = SideTables(database, path, self._write)
         self._index: PlaceIndex = ExactIndex(self.info.dim, by_distance=not self.keeps_cosines)
         self._dirty = False
         self._load()
@@ -133,13 +136,20 @@ class PlaceMap:
         )
         return int(cursor.lastrowid or 0)
 
-    def add(self, place: Place, descriptor: np.ndarray, thumbnail: bytes | None = None) -> Place:
+    def add(
+        self,
+        place: Place,
+        descriptor: np.ndarray,
+        thumbnail: bytes | None = None,
+        local: LocalFeatures | None = None,
+    ) -> Place:
         """Append a place; it is found by `search` at once and is on disk after `commit`.
 
         Args:
             place: its id is ignored; the map gives one.
             descriptor: (D,) of the model, float32, unit length; a compressed map shortens it.
-            thumbnail: small JPEG for people to look at.
+            thumbnail: small JPEG for people to look at, and for geometry.
+            local: of one image; stored compactly.
 
         Returns:
             The place with its id.
@@ -156,6 +166,8 @@ class PlaceMap:
             row,
         )
         place = replace(place, id=int(cursor.lastrowid or 0))
+        if local is not None:
+            self._beside.put_features(place.id, local)
         self.places.append(place)
         self._index.add(schema.as_stored(descriptor)[None])
         return place
@@ -194,6 +206,55 @@ class PlaceMap:
             Candidate(self.places[row], float(similarity))
             for row, similarity in zip(rows, similarities, strict=True)
         ]
+
+    def similarities(self, descriptor: np.ndarray, before: int | None = None) -> np.ndarray:
+        """Similarity of a descriptor to every place.
+
+        Args:
+            descriptor: (D,) of the model, float32, unit length; a compressed map shortens it.
+            before: only the first so many places are compared.
+
+        Returns:
+            (N,), float32, in the order of `places`; -inf from `before` on.
+
+        Raises:
+            MapError: another length of descriptor, or values that are not finite.
+        """
+        found = self._index.similarities(self._shortened(descriptor))
+        if before is not None:
+            found[before:] = -np.inf
+        return found
+
+    def local_features(self, place_ids: Sequence[int]) -> tuple[LocalFeatures, np.ndarray]:
+        """Local features of K places, read from the file now.
+
+        Returns:
+            Them, padded to the same number, and which places have any, (K,) bool.
+
+        Raises:
+            MapError: they cannot be read, or are damaged.
+        """
+        return self._beside.features(place_ids)
+
+    def local_features_size(self) -> tuple[int, int]:
+        """How many places have local features, and their bytes in all."""
+        return self._beside.features_size()
+
+    def camera(self, name: str) -> Camera | None:
+        """The camera of this name, where it is known."""
+        return self._beside.cameras.get(name)
+
+    def set_camera(self, name: str, camera: Camera) -> None:
+        """Remember a camera; on disk after `commit`."""
+        self._beside.put_camera(name, camera)
+
+    def calibration(self) -> str | None:
+        """The calibrator that belongs to this map as JSON, or None."""
+        return self._beside.calibrator()
+
+    def set_calibration(self, calibrator: str) -> None:
+        """Store a calibrator (JSON); on disk after `commit`."""
+        self._beside.put_calibrator(calibrator)
 
     def descriptors(self) -> np.ndarray:
         """All descriptors as they are stored, (N, info.dim), float32, in the order of `places`."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vpr_ros.errors import MapError
+from vpr_ros.maps import evidence
 from vpr_ros.maps.projection import Projection
 from vpr_ros.records import Place, Pose
 
@@ -151,6 +152,7 @@ def open_database(path: Path | str, writable: bool) -> sqlite3.Connection:
     """
     if not Path(path).is_file():
         raise MapError(f'no map at {path}: build one with `vpr map build BAG -o FILE.vprmap`')
+    _check_size(Path(path))
     mode = 'rw' if writable else 'ro'
     try:
         return sqlite3.connect(
@@ -159,6 +161,24 @@ def open_database(path: Path | str, writable: bool) -> sqlite3.Connection:
         )  # fmt: skip
     except sqlite3.Error as error:
         raise MapError(f'{path} is not a readable map: {error}') from None
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file that was cut; SQLite notices only when it reads what is missing.
+
+    Its header tells size and number of pages; with a journal beside it these may be of the past.
+    """
+    with path.open('rb') as file:
+        header = file.read(100)
+    if len(header) < 100 or path.with_name(path.name + '-wal').exists():
+        return  # SQLite says what that is
+    page = int.from_bytes(header[16:18], 'big')
+    whole = (65536 if page == 1 else page) * int.from_bytes(header[28:32], 'big')
+    if path.stat().st_size < whole:
+        raise MapError(
+            f'{path} is damaged: expected {whole} bytes, found {path.stat().st_size}; '
+            'copy it again or build it anew'
+        )
 
 
 def create_database(path: str, info: MapInfo) -> sqlite3.Connection:
@@ -174,6 +194,7 @@ def create_database(path: str, info: MapInfo) -> sqlite3.Connection:
         for statement in TABLES.split(';\n'):
             if statement.strip():
                 database.execute(statement)
+        evidence.create_tables(database)
         _write_info(database, info)
         database.execute('COMMIT')
     except sqlite3.Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,8 @@ from vpr_ros.bags.poses import POSES
 from vpr_ros.config import NodeConfig
 from vpr_ros.maps.place_map import MapInfo
 from vpr_ros.nodes.newest import Arrival
-from vpr_ros.records import Candidate, Pose, Recognition
+from vpr_ros.recognition.verification import passed
+from vpr_ros.records import Candidate, Pose, PoseKind, Recognition
 
 NS = 1_000_000_000
 IMAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}
@@ -107,9 +109,11 @@ def place_match(
     match.status_text = recognition.reason
     match.candidates = [_candidate(*x, config) for x in enumerate(recognition.candidates)]
     match.consistent_frames = recognition.consistent_frames
+    match.probability = recognition.probability
+    match.ambiguity = recognition.ambiguity
     if recognition.accepted and recognition.accepted.place.pose:
         match.pose_valid = True
-        match.pose = uncertain(recognition.accepted.place.pose, config)
+        match.pose = _pose_in_map(recognition.accepted, config)
     if recognition.place:
         match.recorded = True
         match.recorded_place_id = recognition.place.id
@@ -118,6 +122,9 @@ def place_match(
     match.preprocess_ms = timings.preprocess_ms
     match.inference_ms = timings.inference_ms
     match.search_ms = timings.search_ms
+    match.rerank_ms = timings.rerank_ms
+    match.verify_ms = timings.verify_ms
+    match.decide_ms = timings.decide_ms
     return match
 
 
@@ -137,18 +144,24 @@ def _signed(header: Header, signature: Signature) -> PlaceMatch:
 
 
 def loop_closure(
-    match: PlaceMatch, closure_id: int, session_id: int | None, signature: Signature
+    recognition: Recognition,
+    match: PlaceMatch,
+    closure_id: int,
+    session_id: int | None,
+    signature: Signature,
 ) -> LoopClosure:
     """The edge of an accepted match, keyed by the stamps of query and place.
 
     Args:
-        match: accepted.
+        recognition: accepted.
+        match: its message.
         closure_id: number of this closure.
         session_id: the session that is being recorded, if any.
         signature: who answers.
     """
-    place = match.candidates[0]
+    place, best = match.candidates[0], recognition.candidates[0]
     own = place.session_id == session_id
+    kind, method, pose = _relative(best, signature.config)
     return LoopClosure(
         header=Header(stamp=match.header.stamp, frame_id=signature.config.base_frame),
         closure_id=closure_id,
@@ -160,16 +173,56 @@ def loop_closure(
         to_session=place.session_id,
         map_uuid=match.map_uuid,
         model_id=match.model_id,
-        pose_kind=(LoopClosure.POSE_FROM_MAP if place.place_pose_valid else LoopClosure.POSE_NONE),
-        method=METHOD,
-        relative_pose=uncertain(NOWHERE, signature.config),
+        pose_kind=kind,
+        method=method,
+        relative_pose=pose,
         similarity=place.similarity,
         consistent_frames=match.consistent_frames,
+        matches=place.matches,
+        inliers=place.inliers,
+        inlier_ratio=place.inlier_ratio,
+        probability=match.probability,
     )
 
 
+def _relative(best: Candidate, config: NodeConfig) -> tuple[int, str, PoseWithCovariance]:
+    """Kind, method and value of the edge: measured where geometry could, else assumed."""
+    found = best.verification
+    if found is not None and found.relative is not None:
+        measured = found.relative
+        message = PoseWithCovariance(
+            pose=to_pose(measured.pose), covariance=measured.covariance.ravel()
+        )
+        return int(measured.kind), found.model, message
+    assumed = PoseKind.NONE if best.place.pose is None else PoseKind.FROM_MAP
+    return int(assumed), METHOD, uncertain(NOWHERE, config)
+
+
+def _pose_in_map(best: Candidate, config: NodeConfig) -> PoseWithCovariance:
+    """Where the robot is: measured against the place where that was metric, else its pose."""
+    assert best.place.pose is not None
+    found = best.verification.relative if best.verification else None
+    if found is None or found.kind is not PoseKind.METRIC:
+        return uncertain(best.place.pose, config)
+    here = best.place.pose @ found.pose.inverse()  # X_from = X_to * T^-1
+    turned = np.kron(np.eye(2), here.rotation().as_matrix())
+    covariance = turned @ found.covariance @ turned.T  # from the base's axes to the map's
+    return PoseWithCovariance(pose=to_pose(here), covariance=covariance.ravel())
+
+
+def _verified(candidate: Candidate, config: NodeConfig) -> int:
+    found = candidate.verification
+    if found is None:
+        return PlaceCandidate.VERIFY_NOT_TRIED
+    if not found.matches:
+        return PlaceCandidate.VERIFY_UNAVAILABLE
+    if passed(found, config.verification):
+        return PlaceCandidate.VERIFY_PASSED
+    return PlaceCandidate.VERIFY_FAILED
+
+
 def _candidate(rank: int, candidate: Candidate, config: NodeConfig) -> PlaceCandidate:
-    place = candidate.place
+    place, found = candidate.place, candidate.verification
     return PlaceCandidate(
         place_id=place.id,
         session_id=place.session_id,
@@ -177,6 +230,11 @@ def _candidate(rank: int, candidate: Candidate, config: NodeConfig) -> PlaceCand
         stamp=to_time(place.stamp_ns),
         rank=rank,
         similarity=candidate.similarity,
+        score=math.nan if candidate.score is None else candidate.score,
+        verification=_verified(candidate, config),
+        matches=found.matches if found else 0,
+        inliers=found.inliers if found else 0,
+        inlier_ratio=found.ratio if found else 0.0,
         place_pose_valid=place.pose is not None,
         place_pose=uncertain(place.pose or NOWHERE, config),
     )

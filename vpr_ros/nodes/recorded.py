@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ def match_record(match: PlaceMatch) -> dict[str, Any]:
         'status': Verdict(match.status).name,
         'reason': match.status_text,
         'consistent_frames': match.consistent_frames,
+        'probability': _number(match.probability),
+        'ambiguity': _number(match.ambiguity),
         'position_m': _position(match.pose) if match.pose_valid else None,
         'recorded_place_id': match.recorded_place_id if match.recorded else None,
         'images_dropped': match.images_dropped,
@@ -28,12 +31,17 @@ def match_record(match: PlaceMatch) -> dict[str, Any]:
         'preprocess_ms': match.preprocess_ms,
         'inference_ms': match.inference_ms,
         'search_ms': match.search_ms,
+        'rerank_ms': match.rerank_ms,
+        'verify_ms': match.verify_ms,
+        'decide_ms': match.decide_ms,
         'candidates': [
             {
                 'place_id': x.place_id,
                 'session_id': x.session_id,
                 'stamp_ns': stamp_ns(x.stamp),
                 'similarity': x.similarity,
+                'score': _number(x.score),
+                'inliers': x.inliers,
                 'position_m': _position(x.place_pose) if x.place_pose_valid else None,
             }
             for x in match.candidates
@@ -52,7 +60,10 @@ def closure_record(closure: LoopClosure) -> dict[str, Any]:
         'to_stamp_ns': stamp_ns(closure.to_stamp),
         'to_session': closure.to_session,
         'pose_kind': closure.pose_kind,
+        'method': closure.method,
         'similarity': closure.similarity,
+        'inliers': closure.inliers,
+        'probability': _number(closure.probability),
         'consistent_frames': closure.consistent_frames,
     }
 
@@ -63,6 +74,11 @@ def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     with part.open('w', encoding='utf-8') as file:
         file.writelines(json.dumps(record) + '\n' for record in records)
     os.replace(part, path)
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no nan."""
+    return value if math.isfinite(value) else None
 
 
 def _position(pose) -> list[float]:

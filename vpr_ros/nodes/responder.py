@@ -79,7 +79,9 @@ class Responder:
         self._outlets.match(match)
         if recognition.accepted:
             session_id = self.recognizer.session_id
-            self._outlets.closure(loop_closure(match, self._closures, session_id, signature))
+            self._outlets.closure(
+                loop_closure(recognition, match, self._closures, session_id, signature)
+            )
             self._closures += 1
 
     def take_pose(self, message: Odometry | PoseStamped | PoseWithCovarianceStamped) -> None:

@@ -1,94 +1,135 @@
-"""From ranked candidates to one verdict with its reason."""
+"""From evidence to one verdict with its reason."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from vpr_ros.config import DecisionConfig
-from vpr_ros.records import Candidate, Place, Verdict
+from vpr_ros.config import RecognizerConfig
+from vpr_ros.recognition.verification import passed
+from vpr_ros.records import Candidate, Signals, Verdict
 
-NS = 1_000_000_000
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was found out about one query.
+
+    `candidates` are in the order of belief. `agreeing` queries in a row, this one included, have
+    their best places together; `supported` is False while a temporal filter believes in none.
+    """
+
+    candidates: tuple[Candidate, ...]
+    signals: Signals
+    probability: float = math.nan
+    ambiguity: float = math.nan
+    agreeing: int = 1
+    pool: int = 0
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What decides between yes and no; a probability of nan: similarity decides."""
+
+    similarity: float
+    probability: float = math.nan
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict, the reason in words, and how many queries in a row support it."""
+    """A verdict and the reason in words."""
 
     verdict: Verdict
     reason: str
-    consistent_frames: int = 0
 
 
-class Agreement:
-    """Count queries in a row whose best places lie together.
+def decide(evidence: Evidence, thresholds: Thresholds, config: RecognizerConfig) -> Decision:
+    """Accept the best candidate or refuse it with the first reason that holds.
 
-    Look-alike places rarely deceive several views in a row. Queries that follow each other closer
-    than `consistent_spacing_s` see the same thing and count once.
+    In this order: too little evidence for itself, a rival as good, a geometry that contradicts,
+    too few queries in a row.
     """
-
-    def __init__(self, config: DecisionConfig) -> None:
-        self.config = config
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the run; after a jump in time or a query that was refused."""
-        self.count = 0
-        self._place: Place | None = None
-        self._stamp_ns = 0  # of the last query that was counted
-
-    def update(self, stamp_ns: int, place: Place) -> int:
-        """Take the best place of a query and return the length of the run, 1 at least."""
-        elapsed_s = (stamp_ns - self._stamp_ns) / NS
-        if self._place is None or not self._agree(elapsed_s, place):
-            self.count, self._stamp_ns = 1, stamp_ns
-        elif elapsed_s >= self.config.consistent_spacing_s:
-            self.count, self._stamp_ns = self.count + 1, stamp_ns
-        self._place = place
-        return self.count
-
-    def _agree(self, elapsed_s: float, place: Place) -> bool:
-        last = self._place
-        assert last is not None
-        if not 0.0 <= elapsed_s <= self.config.consistent_gap_s:
-            return False
-        if last.pose is not None and place.pose is not None:
-            return last.pose.distance_m(place.pose) <= self.config.consistent_distance_m
-        apart_s = abs(last.stamp_ns - place.stamp_ns) / NS
-        return last.session_id == place.session_id and apart_s <= self.config.consistent_gap_s
+    for check in (_weak, _ambiguous, _contradicted, _unsupported):
+        if found := check(evidence, thresholds, config):
+            return found
+    return Decision(Verdict.ACCEPTED, _accepted(evidence, thresholds))
 
 
-def decide(
-    candidates: list[Candidate],
-    stamp_ns: int,
-    threshold: float,
-    required_frames: int,
-    agreement: Agreement,
-) -> Decision:
-    """Accept the best candidate or refuse it with the reason.
-
-    Args:
-        candidates: most similar first; empty is refused by the caller, who knows why.
-        stamp_ns: of the query.
-        threshold: least cosine similarity.
-        required_frames: queries in a row that must agree.
-        agreement: the run so far; it is updated.
-    """
-    best = candidates[0]
-    if not best.similarity >= threshold:
-        agreement.reset()
+def _weak(evidence: Evidence, thresholds: Thresholds, config: RecognizerConfig) -> Decision | None:
+    """By probability where that decides, else by similarity."""
+    if math.isnan(thresholds.probability):
+        similarity = evidence.candidates[0].similarity
+        if similarity >= thresholds.similarity:
+            return None
         return Decision(
             Verdict.LOW_SIMILARITY,
-            f'similarity {best.similarity:.3f} is below the threshold {threshold:.3f}',
+            f'similarity {similarity:.3f} is below the threshold {thresholds.similarity:.3f}',
         )
-    count = agreement.update(stamp_ns, best.place)
-    if count < required_frames:
+    if evidence.probability >= thresholds.probability:
+        return None
+    return Decision(
+        Verdict.LOW_PROBABILITY,
+        f'probability {evidence.probability:.3f} is below {thresholds.probability:.3f}, '
+        f'which {_wish(config)}',
+    )
+
+
+def _wish(config: RecognizerConfig) -> str:
+    if config.decision.min_probability:
+        return 'is required'
+    rate = config.decision.max_false_closure_rate
+    return f'keeps the false closures below {100 * rate:g} %'
+
+
+def _ambiguous(
+    evidence: Evidence, thresholds: Thresholds, config: RecognizerConfig
+) -> Decision | None:
+    limit = config.decision.max_ambiguity
+    if not evidence.ambiguity > limit:  # unknown is not ambiguous
+        return None
+    return Decision(
+        Verdict.AMBIGUOUS,
+        f'another place is as good: ambiguity {evidence.ambiguity:.2f} is above {limit:.2f}',
+    )
+
+
+def _contradicted(
+    evidence: Evidence, thresholds: Thresholds, config: RecognizerConfig
+) -> Decision | None:
+    found = evidence.candidates[0].verification
+    if found is None or passed(found, config.verification):
+        return None
+    return Decision(
+        Verdict.GEOMETRY_FAILED,
+        f'geometry: {found.inliers} of {found.matches} matches agree, '
+        f'{config.verification.min_inliers} and {config.verification.min_ratio:.0%} are needed',
+    )
+
+
+def _unsupported(
+    evidence: Evidence, thresholds: Thresholds, config: RecognizerConfig
+) -> Decision | None:
+    method, decision = config.temporal.method, config.decision
+    if method == 'agreement' and evidence.agreeing < decision.consistent_frames:
         return Decision(
             Verdict.TEMPORAL_PENDING,
-            f'{count} of {required_frames} agreeing queries so far',
-            count,
+            f'{evidence.agreeing} of {decision.consistent_frames} agreeing queries so far',
         )
-    return Decision(
-        Verdict.ACCEPTED,
-        f'similarity {best.similarity:.3f} (threshold {threshold:.3f}), {count} agreeing queries',
-        count,
-    )
+    support = evidence.signals.support
+    if method in ('filter', 'sequence') and support < decision.min_support:
+        return Decision(
+            Verdict.TEMPORAL_PENDING,
+            f'the queries before support this place with {support:.2f}, '
+            f'{decision.min_support:.2f} are needed',
+        )
+    return None
+
+
+def _accepted(evidence: Evidence, thresholds: Thresholds) -> str:
+    best = evidence.candidates[0]
+    words = [f'similarity {best.similarity:.3f} (threshold {thresholds.similarity:.3f})']
+    if not math.isnan(thresholds.probability):
+        words = [f'probability {evidence.probability:.3f} (needed {thresholds.probability:.3f})']
+    if best.verification is not None:
+        words.append(f'{best.verification.inliers} inliers')
+    words.append(f'{evidence.agreeing} agreeing queries')
+    return ', '.join(words)

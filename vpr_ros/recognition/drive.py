@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from vpr_ros.bags.cameras import read_camera
 from vpr_ros.bags.keyframes import Keyframe, keyframes
 from vpr_ros.bags.poses import Trajectory, read_trajectory
 from vpr_ros.bags.reader import Bag
 from vpr_ros.config import KeyframeConfig, PoseConfig
 from vpr_ros.errors import BagError
-from vpr_ros.records import Frame
+from vpr_ros.records import Camera, Frame
 
 NO_POSES = 'none'
 
@@ -56,6 +57,11 @@ class Drive:
                 yield frame
 
         return keyframes(counted(), self.trajectory, options.keyframes, options.poses.max_gap_s)
+
+    def camera(self) -> Camera | None:
+        """Model of the camera, where the recording has it."""
+        base = self.trajectory.child_frame_id if self.trajectory is not None else ''
+        return read_camera(self._bag, self.topic, base)
 
     def losses(self) -> tuple[str, ...]:
         """What could not be read so far, a sentence each."""

@@ -77,6 +77,8 @@ def _fill(
         with PlaceMap.create(
             path, model.name, model.require_weights(), model.descriptor_dim, frame or 'map'
         ) as place_map:
+            if camera := drive.camera():
+                place_map.set_camera(drive.topic, camera)
             session = place_map.add_session(Path(bag_path).stem, f'{bag_path} {drive.topic}')
             for keyframe in drive.keyframes(progress):
                 _add(place_map, model, session, drive.topic, keyframe)
@@ -92,6 +94,7 @@ def _add(
     place_map: PlaceMap, model: PlaceModel, session: int, topic: str, keyframe: Keyframe
 ) -> None:
     image = keyframe.frame.image
-    descriptor = model.describe([image]).descriptor[0].cpu().numpy()
+    features = model.describe([image])
+    descriptor = features.descriptor[0].cpu().numpy()
     place = Place(0, session, keyframe.frame.stamp_ns, keyframe.pose, topic, keyframe.travelled_m)
-    place_map.add(place, descriptor, encode_thumbnail(image))
+    place_map.add(place, descriptor, encode_thumbnail(image), features.local)

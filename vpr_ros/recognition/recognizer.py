@@ -14,14 +14,18 @@ from vpr_ros.config import RecognizerConfig
 from vpr_ros.errors import ConfigError, ImageError
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
-from vpr_ros.recognition.decision import NS, Agreement, decide
-from vpr_ros.records import Place, Pose, Recognition, Timings, Verdict
+from vpr_ros.recognition.agreement import NS
+from vpr_ros.recognition.calibration import Calibrator, calibrator_for
+from vpr_ros.recognition.decision import Evidence, Thresholds, decide
+from vpr_ros.recognition.image_check import ImageCheck
+from vpr_ros.recognition.pipeline import Pipeline, Query
+from vpr_ros.records import Camera, Features, Place, Pose, Recognition, Timings, Verdict
 
-THUMBNAIL_WIDTH = 160
+THUMBNAIL_WIDTH = 320  # enough for people, and for geometry
 
 
 class Recognizer:
-    """Describe, search, decide; and remember the place when a session is being mapped.
+    """Describe, collect evidence, decide; and remember the place when a session is being mapped.
 
     One thread at a time. With `session_id` the images given become places of the map as they come,
     and the robot's own recent past is not searched.
@@ -37,9 +41,18 @@ class Recognizer:
     ) -> None:
         """Bind a model, a map made with it and the settings.
 
+        Args:
+            model: with its weights.
+            place_map: made with it.
+            config: of all stages.
+            session_id: of the session that is being mapped; None: nothing is remembered.
+            camera: name of the camera in the map; its intrinsics are used where the map has them.
+
         Raises:
             ConfigError: neither the settings nor the weights give a similarity threshold for this
-                map, or the model's descriptors depend on the batch.
+                map, no calibrator belongs to the probability asked for, or the model's descriptors
+                depend on the batch.
+            MapError: the map's calibrator is damaged.
         """
         model.require_single_image()
         self.model = model
@@ -47,9 +60,13 @@ class Recognizer:
         self.config = config or RecognizerConfig()
         self.session_id = session_id
         self.camera = camera
-        self.threshold = _threshold(model, place_map, self.config)
+        calibrator = calibrator_for(model, place_map)
+        self.thresholds = thresholds(model, place_map, self.config, calibrator)
         self.travelled_m = 0.0
-        self._agreement = Agreement(self.config.decision)
+        self._pipeline = Pipeline(
+            place_map, self.config, model.input.size, place_map.camera(camera), calibrator
+        )
+        self._images = ImageCheck()
         self._keyframes = KeyframeSelector(self.config.keyframes)
         self._own: list[Place] = []  # this session's places, oldest first
         self._foreign_rows = len(place_map)  # rows before this session's
@@ -57,25 +74,51 @@ class Recognizer:
         self._last_stamp_ns: int | None = None
         self._last_pose: Pose | None = None
 
-    def recognize(self, image: np.ndarray, stamp_ns: int, pose: Pose | None = None) -> Recognition:
+    @property
+    def threshold(self) -> float:
+        """Least similarity to accept."""
+        return self.thresholds.similarity
+
+    def see_through(self, camera: Camera) -> None:
+        """Take the camera's model, which came later; it belongs to the places to come, too."""
+        self._pipeline.see_through(camera)
+        if self.session_id is not None and self.place_map.camera(self.camera) != camera:
+            self.place_map.set_camera(self.camera, camera)
+
+    def recognize(
+        self,
+        image: np.ndarray,
+        stamp_ns: int,
+        pose: Pose | None = None,
+        depth: np.ndarray | None = None,
+    ) -> Recognition:
         """Answer one image.
 
         Args:
             image: (H, W, 3), uint8, RGB.
             stamp_ns: when it was taken.
             pose: base in map or odometry frame at that time, where known.
+            depth: (H, W), float32, metres, aligned with the image; 0 or nan where not known.
 
         Returns:
             The answer; never raises for a bad image, which is answered with BAD_IMAGE.
         """
         try:
-            descriptor, timings = self.describe(image)
+            features, timings = self.describe(image)
         except ImageError as error:
             return self.refuse(stamp_ns, Verdict.BAD_IMAGE, str(error))
-        return self.answer(descriptor, stamp_ns, pose, image, timings)
+        found = self._images.look(image, pose)
+        if found.fault:
+            self._follow(stamp_ns, pose)
+            return self.refuse(stamp_ns, Verdict.BAD_IMAGE, found.fault)
+        query = Query(
+            features.descriptor[0].cpu().numpy(), stamp_ns, pose, features.local, image, depth,
+            found.repeated,
+        )  # fmt: skip
+        return self.answer(query, timings)
 
-    def describe(self, image: np.ndarray) -> tuple[np.ndarray, Timings]:
-        """Descriptor (D,), float32, unit length, of an RGB image (H, W, 3), uint8.
+    def describe(self, image: np.ndarray) -> tuple[Features, Timings]:
+        """Features of an RGB image (H, W, 3), uint8.
 
         Raises:
             ImageError: not an RGB uint8 image.
@@ -83,62 +126,58 @@ class Recognizer:
         start = time.perf_counter()
         tensor = self.model.prepare([image])
         ready = time.perf_counter()
-        descriptor = self.model.describe_tensor(tensor).descriptor[0].cpu().numpy()
+        features = self.model.describe_tensor(tensor)
         done = time.perf_counter()
-        return descriptor, Timings(1e3 * (ready - start), 1e3 * (done - ready))
+        return features, Timings(1e3 * (ready - start), 1e3 * (done - ready))
 
-    def answer(
-        self,
-        descriptor: np.ndarray,
-        stamp_ns: int,
-        pose: Pose | None = None,
-        image: np.ndarray | None = None,
-        timings: Timings | None = None,
-    ) -> Recognition:
+    def answer(self, query: Query, timings: Timings | None = None) -> Recognition:
         """Search, decide, remember: `recognize` for an image that is described already.
 
         Args:
-            descriptor: (D,), float32, unit length.
-            stamp_ns: when the image was taken.
-            pose: base in map or odometry frame at that time, where known.
-            image: for the thumbnail of a place that is remembered.
+            query: described.
             timings: of the steps before.
         """
-        self._follow(stamp_ns, pose)
-        start = time.perf_counter()
-        before = self._foreign_rows + self._admissible(stamp_ns)
-        candidates = self.place_map.search(descriptor, self.config.search.top_k, before)
-        search_ms = 1e3 * (time.perf_counter() - start)
-        if candidates:
-            required = self.config.decision.consistent_frames
-            decision = decide(candidates, stamp_ns, self.threshold, required, self._agreement)
-            recognition = Recognition(
-                self._next_id(), stamp_ns, decision.verdict, decision.reason,
-                tuple(candidates), decision.consistent_frames,
-            )  # fmt: skip
+        self._follow(query.stamp_ns, query.pose)
+        before = self._foreign_rows + self._admissible(query.stamp_ns)
+        evidence, spent = self._pipeline.collect(query, before)
+        if evidence is not None:
+            recognition = self._decided(query, evidence)
         elif len(self.place_map):
             recognition = self.refuse(
-                stamp_ns, Verdict.EXCLUDED_RECENT, 'only the own recent past is known so far'
+                query.stamp_ns, Verdict.EXCLUDED_RECENT, 'only the own recent past is known so far'
             )
         else:
-            recognition = self.refuse(stamp_ns, Verdict.NO_MAP, 'the map has no places yet')
-        place = self._remember(descriptor, stamp_ns, pose, image)
-        timings = replace(timings or Timings(), search_ms=search_ms)
+            recognition = self.refuse(query.stamp_ns, Verdict.NO_MAP, 'the map has no places yet')
+        place = self._remember(query)
+        before_us = timings or Timings()
+        timings = replace(
+            spent, preprocess_ms=before_us.preprocess_ms, inference_ms=before_us.inference_ms
+        )
         return replace(recognition, place=place, timings=timings)
 
     def refuse(self, stamp_ns: int, verdict: Verdict, reason: str) -> Recognition:
         """Answer without a search: the image could not be read, or there is nothing to search."""
-        self._agreement.reset()
+        self._pipeline.interrupt()
         return Recognition(self._next_id(), stamp_ns, verdict, reason)
+
+    def _decided(self, query: Query, evidence: Evidence) -> Recognition:
+        decision = decide(evidence, self.thresholds, self.config)
+        if decision.verdict not in (Verdict.ACCEPTED, Verdict.TEMPORAL_PENDING):
+            self._pipeline.interrupt()
+        return Recognition(
+            self._next_id(), query.stamp_ns, decision.verdict, decision.reason,
+            evidence.candidates, evidence.agreeing, signals=evidence.signals,
+            probability=evidence.probability, ambiguity=evidence.ambiguity, pool=evidence.pool,
+        )  # fmt: skip
 
     def _next_id(self) -> int:
         self._queries += 1
         return self._queries - 1
 
     def _follow(self, stamp_ns: int, pose: Pose | None) -> None:
-        """Keep account of time and path; a clock that jumps back ends every run of agreement."""
+        """Keep account of time and path; a clock that jumps back ends all that was believed."""
         if self._last_stamp_ns is not None and stamp_ns < self._last_stamp_ns:
-            self._agreement.reset()
+            self._pipeline.reset()
         if pose is not None:
             if self._last_pose is not None:
                 self.travelled_m += pose.distance_m(self._last_pose)
@@ -155,34 +194,66 @@ class Recognizer:
             count = min(count, bisect_right(self._own, furthest_m, key=_travelled_m))
         return count
 
-    def _remember(
-        self, descriptor: np.ndarray, stamp_ns: int, pose: Pose | None, image: np.ndarray | None
-    ) -> Place | None:
-        if self.session_id is None or not self._keyframes.take(stamp_ns, pose):
+    def _remember(self, query: Query) -> Place | None:
+        if self.session_id is None or not self._keyframes.take(query.stamp_ns, query.pose):
             return None
-        if self._own and stamp_ns <= self._own[-1].stamp_ns:
+        if self._own and query.stamp_ns <= self._own[-1].stamp_ns:
             return None  # places stay in order of time, which the exclusion of the past relies on
         travelled_m = self.travelled_m if self._last_pose is not None else None
-        place = Place(0, self.session_id, stamp_ns, pose, self.camera, travelled_m)
-        place = self.place_map.add(
-            place, descriptor, None if image is None else encode_thumbnail(image)
-        )
+        place = Place(0, self.session_id, query.stamp_ns, query.pose, self.camera, travelled_m)
+        thumbnail = None if query.image is None else encode_thumbnail(query.image)
+        place = self.place_map.add(place, query.descriptor, thumbnail, query.local)
+        self._pipeline.added(place)
         self._own.append(place)
         return place
 
 
 def encode_thumbnail(image: np.ndarray, width: int = THUMBNAIL_WIDTH) -> bytes:
-    """JPEG of an RGB image (H, W, 3), uint8, scaled to a width in pixels."""
+    """JPEG of an RGB image (H, W, 3), uint8, scaled to a width in pixels unless it is smaller."""
+    width = min(width, image.shape[1])
     height = max(1, round(image.shape[0] * width / image.shape[1]))
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return cv2.imencode('.jpg', small[:, :, ::-1])[1].tobytes()
+
+
+def decode_thumbnail(jpeg: bytes) -> np.ndarray:
+    """The inverse of `encode_thumbnail`: RGB (H, W, 3), uint8."""
+    pixels = np.frombuffer(jpeg, np.uint8)
+    return np.ascontiguousarray(cv2.imdecode(pixels, cv2.IMREAD_COLOR)[:, :, ::-1])
 
 
 def _travelled_m(place: Place) -> float:
     return place.travelled_m or 0.0
 
 
-def _threshold(model: PlaceModel, place_map: PlaceMap, config: RecognizerConfig) -> float:
+def thresholds(
+    model: PlaceModel,
+    place_map: PlaceMap,
+    config: RecognizerConfig,
+    calibrator: Calibrator | None = None,
+) -> Thresholds:
+    """What the settings, the weights and the calibrator make of yes and no.
+
+    Raises:
+        ConfigError: there is no similarity threshold, or no calibrator where one is needed.
+    """
+    decision = config.decision
+    by_probability = decision.max_false_closure_rate or decision.min_probability
+    similarity = decision.similarity_threshold or model.similarity_threshold or 0.0
+    if by_probability:
+        if calibrator is None:
+            raise ConfigError(
+                f'{place_map.path} has no calibrator, which an accepted probability needs: '
+                'run `vpr calibrate`, or set decision.similarity_threshold'
+            )
+        given = decision.min_probability
+        return Thresholds(
+            similarity, given or calibrator.threshold_for(decision.max_false_closure_rate)
+        )
+    return Thresholds(_similarity(model, place_map, config))
+
+
+def _similarity(model: PlaceModel, place_map: PlaceMap, config: RecognizerConfig) -> float:
     given = config.decision.similarity_threshold
     if not given and not place_map.keeps_cosines:
         raise ConfigError(

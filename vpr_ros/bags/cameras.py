@@ -1,0 +1,92 @@
+"""The model of a recorded camera: intrinsics out of CameraInfo, mounting out of static tf."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from vpr_ros.bags.message_types import CAMERA_INFO_TYPE, POSES
+from vpr_ros.bags.reader import Bag
+from vpr_ros.bags.transforms import Edge, compose, find_chain
+from vpr_ros.records import Camera, Pose
+
+STATIC = '/tf_static'
+PINHOLE = ('', 'plumb_bob', 'rational_polynomial')  # what OpenCV's distortion means
+
+
+def read_camera(bag: Bag, image_topic: str, base_frame: str = '') -> Camera | None:
+    """Model of the camera behind a topic, or None where nothing usable was recorded.
+
+    Its mounting is known where static transforms lead from `base_frame` to the camera's frame.
+
+    Args:
+        bag: an open recording.
+        image_topic: of its images; `camera_info` is looked for beside it, as ROS has it.
+        base_frame: frame that the poses of the drive describe.
+    """
+    topic = info_topic(bag, image_topic)
+    for _, _, message in bag.messages([topic]) if topic else ():
+        if camera := camera_from_message(message):
+            frame = message.header.frame_id.lstrip('/')
+            base = _mounting(bag, base_frame.lstrip('/'), frame)
+            return replace(camera, base=base)
+    return None
+
+
+def info_topic(bag: Bag, image_topic: str) -> str | None:
+    """Topic of the CameraInfo of a camera: the one beside it, or the only one there is."""
+    topics = [x for x, info in bag.topics.items() if info.type == CAMERA_INFO_TYPE and info.count]
+    folder = image_topic
+    while folder not in ('', '/'):
+        folder = posixpath.dirname(folder)
+        beside = posixpath.join(folder, 'camera_info')
+        if beside in topics:
+            return beside
+    return topics[0] if len(topics) == 1 else None
+
+
+def camera_from_message(message: Any) -> Camera | None:
+    """Camera of a sensor_msgs/CameraInfo of ROS 2 or ROS 1, not mounted anywhere.
+
+    Returns:
+        None for a camera that is not calibrated, or not a pinhole camera.
+    """
+    k = np.asarray(message.k if hasattr(message, 'k') else message.K, float).reshape(3, 3)
+    d = np.asarray(message.d if hasattr(message, 'd') else message.D, float)
+    fx, fy, cx, cy = k[0, 0], k[1, 1], k[0, 2], k[1, 2]
+    usable = np.isfinite([*k.flat, *d]).all() and fx > 0 and fy > 0
+    if not usable or message.distortion_model not in PINHOLE or not message.width:
+        return None
+    size = (int(message.height), int(message.width))
+    distortion = tuple(map(float, d)) if np.any(d) else ()
+    return Camera(size, float(fx), float(fy), float(cx), float(cy), distortion)
+
+
+def _mounting(bag: Bag, base: str, frame: str) -> Pose | None:
+    """Pose of the camera's frame in the base, by static transforms; None where they do not lead.
+
+    The last transform said of an edge holds.
+    """
+    if base == frame:
+        return Pose((0.0, 0.0, 0.0)) if base else None
+    if STATIC not in bag.topics or not base or not frame:
+        return None
+    known: dict[Edge, Any] = {}
+    for _, _, message in bag.messages([STATIC]):
+        for x in message.transforms:
+            edge = Edge(x.header.frame_id.lstrip('/'), x.child_frame_id.lstrip('/'))
+            known[edge] = POSES['geometry_msgs/msg/TransformStamped'](x)
+    chain = find_chain(set(known), base, frame)
+    if chain is None:
+        return None
+    position, rotation = compose(base, [(edge, *_numbers(known[edge])) for edge in chain])
+    return Pose(tuple(position.tolist()), tuple(rotation.as_quat().tolist()))
+
+
+def _numbers(transform: tuple[Any, Any]) -> tuple[np.ndarray, Rotation]:
+    point, q = transform
+    return np.array([point.x, point.y, point.z]), Rotation.from_quat([q.x, q.y, q.z, q.w])

@@ -1,0 +1,212 @@
+"""Does a stage earn its place? One ride answered with more and more of the stages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vpr_ros.config import RecognizerConfig
+from vpr_ros.evaluation.evaluate import Options, score_recognitions
+from vpr_ros.evaluation.result import Evaluation, plain
+from vpr_ros.evaluation.rides import Ride, play
+from vpr_ros.maps.place_map import PlaceMap
+from vpr_ros.models import PlaceModel
+from vpr_ros.recognition.drive import Progress
+from vpr_ros.records import Recognition, Timings
+
+Confidence = Callable[[Recognition], float]
+Change = Callable[[RecognizerConfig], RecognizerConfig]
+
+VERIFIED = 5  # candidates, where the settings ask for none
+FALSE_CLOSURE_RATE = 0.01
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A name, the settings that switch the stage on, and how sure it is of its best candidate."""
+
+    name: str
+    change: Change
+    confidence: Confidence
+
+
+def by_similarity(answer: Recognition) -> float:
+    best = answer.best
+    return best.similarity if best else -1.0
+
+
+def by_score(answer: Recognition) -> float:
+    """The fused score, where candidates were re-ranked."""
+    best = answer.best
+    return best.score if best and best.score is not None else by_similarity(answer)
+
+
+def by_inliers(answer: Recognition) -> float:
+    """Inliers; of equals, what the stages before say."""
+    best = answer.best
+    inliers = best.verification.inliers if best and best.verification else 0
+    return inliers + math.tanh(by_score(answer)) / 2
+
+
+def by_support(answer: Recognition) -> float:
+    """Mass of the temporal filter in thousandths; of equals, the similarity."""
+    support = answer.signals.support if answer.signals else math.nan
+    return (0.0 if math.isnan(support) else round(1000 * support)) + by_similarity(answer) / 2
+
+
+def by_probability(answer: Recognition) -> float:
+    return -1.0 if math.isnan(answer.probability) else answer.probability
+
+
+def bare(config: RecognizerConfig) -> RecognizerConfig:
+    """Similarity and a threshold alone."""
+    return replace(
+        config,
+        reranking=replace(config.reranking, method='none'),
+        verification=replace(config.verification, candidates=0),
+        temporal=replace(config.temporal, method='none'),
+        decision=replace(config.decision, max_false_closure_rate=0.0, min_probability=0.0),
+    )
+
+
+def with_reranking(config: RecognizerConfig) -> RecognizerConfig:
+    return replace(config, reranking=replace(config.reranking, method='folpp'))
+
+
+def with_verification(config: RecognizerConfig) -> RecognizerConfig:
+    candidates = config.verification.candidates or VERIFIED
+    return replace(config, verification=replace(config.verification, candidates=candidates))
+
+
+def with_agreement(config: RecognizerConfig) -> RecognizerConfig:
+    return replace(config, temporal=replace(config.temporal, method='agreement'))
+
+
+def with_filter(config: RecognizerConfig) -> RecognizerConfig:
+    return replace(config, temporal=replace(config.temporal, method='filter'))
+
+
+def with_sequence(config: RecognizerConfig) -> RecognizerConfig:
+    return replace(config, temporal=replace(config.temporal, method='sequence'))
+
+
+def with_probability(config: RecognizerConfig) -> RecognizerConfig:
+    rate = config.decision.max_false_closure_rate or FALSE_CLOSURE_RATE
+    return replace(config, decision=replace(config.decision, max_false_closure_rate=rate))
+
+
+def chain(*changes: Change) -> Change:
+    def changed(config: RecognizerConfig) -> RecognizerConfig:
+        for change in changes:
+            config = change(config)
+        return config
+
+    return changed
+
+
+def stages(has_local: bool) -> list[Stage]:
+    """Each stage on top of those before it, then each by itself."""
+    first = [with_reranking] if has_local else []
+    second = [*first, with_verification]
+    third = [*second, with_filter]
+    found = [Stage('similarity alone', bare, by_similarity)]
+    if has_local:
+        found.append(Stage('+ re-ranking', chain(bare, *first), by_score))
+    found += [
+        Stage('+ verification', chain(bare, *second), by_inliers),
+        Stage('+ time (filter)', chain(bare, *third), by_support),
+        Stage('+ probability', chain(bare, *third, with_probability), by_probability),
+        Stage('verification alone', chain(bare, with_verification), by_inliers),
+        Stage('agreement alone', chain(bare, with_agreement), by_similarity),
+        Stage('filter alone', chain(bare, with_filter), by_support),
+        Stage('sequence alone', chain(bare, with_sequence), by_support),
+        Stage('probability alone', chain(bare, with_probability), by_probability),
+        Stage('agreement, probability', chain(bare, with_agreement, with_probability),
+              by_probability),
+    ]  # fmt: skip
+    return found
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What one set of stages makes of a ride."""
+
+    name: str
+    evaluation: Evaluation
+    spent_ms: float  # of its own on a query, median: search and describing not counted
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of one row of the table; None where not defined."""
+        closures, best = self.evaluation.closures, self.evaluation.single_best
+        per_thousand = 1000.0 * closures.wrong / max(1, self.evaluation.queries)
+        return plain(
+            {
+                'stages': self.name,
+                'r@1': self.evaluation.recall.of_matchable[0],
+                'ap': best.average_precision,
+                'r@100p': best.recall_at_100_precision,
+                'right': closures.correct,
+                'of': closures.matchable,
+                'wrong': closures.wrong,
+                'wrong per 1000': per_thousand,
+                'wrong per km': closures.wrong_per_km,
+                'delay s': closures.latency_s.mean if closures.latency_s else None,
+                'own ms': self.spent_ms,
+            }
+        )
+
+
+def compare(
+    model: PlaceModel,
+    ride: Ride,
+    config: RecognizerConfig,
+    chosen: Sequence[Stage] | None = None,
+    prepare: Callable[[PlaceMap], None] = lambda place_map: None,
+    progress: Progress = lambda done, total: None,
+) -> list[StageResult]:
+    """Answer a ride with each set of stages and score the answers.
+
+    Args:
+        model: that described it.
+        ride: what is asked.
+        config: settings of the stages; which of them are on is up to each set.
+        chosen: sets of stages; None: those of `stages`.
+        prepare: is given each map before its first query, to put a calibrator into it.
+        progress: called with sets answered and sets in all.
+    """
+    if chosen is None:
+        chosen = stages(any(query.local is not None for query in ride.queries))
+    results = []
+    for stage in chosen:
+        answers = play(model, ride, stage.change(config), prepare)
+        results.append(scored(ride, stage, answers))
+        progress(len(results), len(chosen))
+    return results
+
+
+def scored(ride: Ride, stage: Stage, answers: list[Recognition]) -> StageResult:
+    """Score the answers by the confidence of a stage."""
+    evaluation = score_recognitions(
+        answers,
+        ride.track,
+        ride.rule,
+        ride.reference_track,
+        None if ride.reference_track is None else _ids(ride),
+        options=Options(replicates=0),
+        confidence=stage.confidence,
+    )
+    own = sorted(_own_ms(answer.timings) for answer in answers)
+    return StageResult(stage.name, evaluation, own[len(own) // 2])
+
+
+def _ids(ride: Ride) -> np.ndarray:
+    assert ride.references is not None
+    return np.arange(1, len(ride.references) + 1)  # ids of a new map, in order
+
+
+def _own_ms(timings: Timings) -> float:
+    return timings.rerank_ms + timings.verify_ms + timings.decide_ms

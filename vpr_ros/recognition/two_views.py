@@ -1,0 +1,113 @@
+"""The motion between two calibrated images: rotation and direction, or rotation alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from vpr_ros.recognition.motion import Motion, fitted, skew
+from vpr_ros.recognition.rays import FEWEST, Explained, Rays, near, sampson, usac
+from vpr_ros.records import PoseKind
+
+PARALLAX_SHARE = 0.2  # of the inliers that a rotation must not explain, for a direction
+PARALLAX = 2.0  # times the largest error, from which the sign of a depth can be told
+ROTATION_ROUNDS = 2
+
+
+def essential(rays: Rays) -> Explained | None:
+    """The motion that explains most matches up to scale; None where there is none."""
+    camera = np.diag((rays.focal, rays.focal, 1.0))
+    theirs, ours = rays.pixels(rays.place), rays.pixels(rays.query)
+    try:
+        matrix, _ = cv2.findEssentialMat(
+            theirs, ours, camera, camera, None, None, usac(rays.error)
+        )
+        if matrix is None or matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+            return None
+        rotations = cv2.decomposeEssentialMat(matrix)
+    except cv2.error:
+        return None
+    inlier = near(rays, matrix)
+    if inlier.sum() < FEWEST:
+        return None
+    state = _facing(rays, inlier, *rotations)
+    for _ in range(2):
+        motion = _direction(rays, inlier, *state)
+        state = motion.rotation, motion.translation
+        inlier = near(rays, skew(motion.translation) @ motion.rotation) & ~_behind(rays, *state)
+        if inlier.sum() < FEWEST:
+            return None
+    return Explained('essential', inlier, _turned(rays, inlier, rotations[:2]) or motion)
+
+
+def _facing(
+    rays: Rays, inlier: np.ndarray, one: np.ndarray, other: np.ndarray, t: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of an essential matrix's four motions that with most inliers ahead of both cameras."""
+    motions = [(r, sign * t[:, 0]) for r in (one, other) for sign in (1.0, -1.0)]
+    return min(motions, key=lambda motion: _behind(rays, *motion)[inlier].sum())
+
+
+def _behind(rays: Rays, rotation: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Matches whose point in space lies behind a camera, (n,); not those too far to tell."""
+    seen = rays.place @ rotation.T
+    across = np.cross(rays.query, seen)
+    far = rays.focal * np.linalg.norm(across, axis=1) <= PARALLAX * rays.error
+    depths = [(np.cross(side, t) * across).sum(axis=1) for side in (rays.query, seen)]
+    return ~far & (np.maximum(*depths) >= 0.0)  # both are depths times a negative number
+
+
+def _direction(rays: Rays, inlier: np.ndarray, rotation: np.ndarray, t: np.ndarray) -> Motion:
+    """Rotation and direction of the translation by the Sampson distances of inliers."""
+    place, query = rays.place[inlier], rays.query[inlier]
+    return fitted(
+        lambda r, t: rays.focal * sampson(skew(t) @ r, place, query),
+        PoseKind.UP_TO_SCALE, rotation, t,
+    )  # fmt: skip
+
+
+def _turned(rays: Rays, inlier: np.ndarray, rotations: tuple[np.ndarray, ...]) -> Motion | None:
+    """The motion as a rotation alone, where the inliers show too little parallax for more.
+
+    Noise alone gives an essential matrix a direction, and a small variance, too: what counts is
+    how many of its inliers a rotation explains as well. Of the four motions of an essential matrix
+    a pure rotation lets none be told by the depths, so both rotations are tried.
+    """
+    found = [_rotated(rays, inlier, first) for first in rotations]
+    motion, explained = max(found, key=lambda one: one[1])
+    apart = int(inlier.sum()) - explained
+    return motion if apart <= max(1.0, PARALLAX_SHARE * inlier.sum()) else None
+
+
+def _rotated(rays: Rays, inlier: np.ndarray, rotation: np.ndarray) -> tuple[Motion, int]:
+    """The rotation near a first guess, and how many of the inliers it explains."""
+    rows = inlier
+    for _ in range(ROTATION_ROUNDS):
+        motion = _rotation(rays, rows, rotation)
+        rotation = motion.rotation
+        close = inlier & (np.linalg.norm(_turning(rays, rotation), axis=1) <= rays.error)
+        if close.sum() < FEWEST:
+            break
+        rows = close
+    return motion, int(close.sum())
+
+
+def _rotation(rays: Rays, rows: np.ndarray, rotation: np.ndarray) -> Motion:
+    """Least squares; small parallax is an error that all points share, so one pixel counts once."""
+    motion = fitted(
+        lambda r, _: _turning(rays, r)[rows].ravel(),
+        PoseKind.ROTATION_ONLY, rotation, np.zeros(3),
+    )  # fmt: skip
+    left = _turning(rays, motion.rotation)[rows] / rays.focal
+    covariance = motion.covariance.copy()
+    covariance[3:, 3:] += np.eye(3) * np.square(left).mean()
+    return replace(motion, covariance=covariance)
+
+
+def _turning(rays: Rays, rotation: np.ndarray) -> np.ndarray:
+    """What a rotation leaves of every match, (n, 2), in pixels."""
+    turned = rays.place @ rotation.T
+    ahead = np.maximum(turned[:, 2:], 1e-3)
+    return rays.focal * (turned[:, :2] / ahead - rays.query[:, :2])

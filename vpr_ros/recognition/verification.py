@@ -1,0 +1,204 @@
+"""The third stage: does one rigid motion of the camera explain what a query and a place share?"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from vpr_ros.config.recognition import VerificationConfig
+from vpr_ros.recognition import keypoints
+from vpr_ros.recognition.geometry import View, explain
+from vpr_ros.recognition.keypoints import Keypoints
+from vpr_ros.recognition.motion import relative_pose
+from vpr_ros.records import Camera, Candidate, LocalFeatures, Verification
+
+SIFT, LOCAL = 'sift', 'local features'
+CACHED_PLACES = 128  # whose keypoints are kept: 0.3 MB each
+PATCH = 20  # pixels of a thumbnail searched around a patch centre
+
+Size = tuple[int, int]
+
+
+class PlaceSource(Protocol):
+    """What a map knows of its places, of which `PlaceMap` is one."""
+
+    def local_features(self, place_ids: list[int]) -> tuple[LocalFeatures, np.ndarray]: ...
+
+    def thumbnail(self, place_id: int) -> bytes | None: ...
+
+    def camera(self, name: str) -> Camera | None: ...
+
+
+@dataclass(frozen=True)
+class QueryView:
+    """The image of a query, and what is known beside it."""
+
+    image: np.ndarray | None = field(default=None, repr=False)  # (H, W, 3) uint8, RGB
+    local: LocalFeatures | None = None  # of one image
+    depth: np.ndarray | None = field(default=None, repr=False)  # (H, W) float32, metres; 0, nan: ?
+    input_size: Size = (0, 0)  # (height, width) of the input that `local.position` refers to
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Points that correspond: x, y in pixels, (n, 2) float32, of images of these sizes."""
+
+    method: str
+    query: np.ndarray
+    place: np.ndarray
+    query_size: Size
+    place_size: Size
+
+
+class Verifier:
+    """Verifies candidates against one map; remembers keypoints of places, so keep it.
+
+    Not for two threads at a time.
+    """
+
+    def __init__(
+        self,
+        config: VerificationConfig,
+        place_map: PlaceSource,
+        query_camera: Camera | None = None,
+    ) -> None:
+        self.config = config
+        self.query_camera = query_camera
+        self._map = place_map
+        self._known: OrderedDict[int, Keypoints | None] = OrderedDict()
+
+    def verify(self, query: QueryView, candidates: list[Candidate]) -> list[Candidate]:
+        """Fill `verification` of the first `config.candidates`; the others come back untouched.
+
+        Images that are blank, missing or damaged give no matches, never an error.
+        """
+        some = candidates[: self.config.candidates]
+        if not some:
+            return candidates
+        found = [
+            self._judge(query, *pair)
+            for pair in zip(some, self._matches(query, some), strict=True)
+        ]
+        return found + candidates[len(some) :]
+
+    def _judge(self, query: QueryView, candidate: Candidate, matches: Matches) -> Candidate:
+        ours, theirs = self.query_camera, self._map.camera(candidate.place.camera)
+        depth = depth_at(query.depth, matches.query, matches.query_size)
+        found = explain(
+            View(matches.query, matches.query_size, ours, depth),
+            View(matches.place, matches.place_size, theirs),
+            self.config.error_px,
+        )
+        relative = None
+        if found.motion and ours and theirs and ours.base and theirs.base:
+            relative = relative_pose(found.motion, ours.base, theirs.base)
+        verification = Verification(
+            matches.method, found.model, matches.query, matches.place, found.inlier,
+            matches.query_size, matches.place_size, relative,
+        )  # fmt: skip
+        return replace(candidate, verification=verification)
+
+    def _matches(self, query: QueryView, candidates: list[Candidate]) -> list[Matches]:
+        """By SIFT where both images are at hand, else by local features, if not told otherwise.
+
+        On four real sets the inliers of SIFT tell right places from wrong ones with an AUC of
+        0.83 to 0.98, those of the bundled model's local features with one of 0.58 to 0.80.
+        """
+        image = keypoints.grey(query.image)
+        if self.config.matches == 'local':
+            return self._by_local(query, image, candidates)
+        ours = None if image is None else keypoints.sift(image)
+        found = [self._by_sift(ours, x.place.id) for x in candidates]
+        bare = [
+            i for i, matches in enumerate(found) if 0 in matches.query_size + matches.place_size
+        ]
+        if self.config.matches == 'sift' or not bare or query.local is None:
+            return found
+        others = self._by_local(query, image, [candidates[i] for i in bare])
+        for i, matches in zip(bare, others, strict=True):
+            found[i] = matches
+        return found
+
+    def _by_sift(self, ours: Keypoints | None, place_id: int) -> Matches:
+        theirs = self._keypoints(place_id)
+        if ours is None or theirs is None:
+            return _no_matches(
+                SIFT, ours.size if ours else (0, 0), theirs.size if theirs else (0, 0)
+            )
+        return Matches(SIFT, *keypoints.match_sift(ours, theirs), ours.size, theirs.size)
+
+    def _keypoints(self, place_id: int) -> Keypoints | None:
+        """SIFT of a place's thumbnail; places are never changed, so they are remembered."""
+        if place_id not in self._known:
+            image = keypoints.grey_thumbnail(self._map.thumbnail(place_id))
+            self._known[place_id] = None if image is None else keypoints.sift(image)
+            if len(self._known) > CACHED_PLACES:
+                self._known.popitem(last=False)
+        self._known.move_to_end(place_id)
+        return self._known[place_id]
+
+    def _by_local(
+        self, query: QueryView, image: np.ndarray | None, candidates: list[Candidate]
+    ) -> list[Matches]:
+        nothing = [_no_matches(LOCAL, query.input_size, query.input_size)] * len(candidates)
+        blank = image is None or image.std() < keypoints.LEAST_DEVIATION
+        if query.local is None or min(query.input_size) < 1 or (query.image is not None and blank):
+            return nothing
+        features, known = self._map.local_features([x.place.id for x in candidates])
+        if not known.any() or not query.local.tokens.shape[1]:
+            return nothing
+        pairs = keypoints.match_local(query.local, features)
+        return [
+            self._refined(query, image, candidate, *pair)
+            for candidate, pair in zip(candidates, pairs, strict=True)
+        ]
+
+    def _refined(
+        self, query: QueryView, image: np.ndarray | None, candidate: Candidate,
+        ours: np.ndarray, theirs: np.ndarray,
+    ) -> Matches:  # fmt: skip
+        """Patch centres in pixels of the images, moved where both images are at hand."""
+        source = query.input_size
+        other = keypoints.grey_thumbnail(self._map.thumbnail(candidate.place.id))
+        if image is None or other is None:
+            # Both in the model's input, whose pixels a camera's matrix is scaled to as well.
+            ours, theirs = (keypoints.scaled(x, source, source) for x in (ours, theirs))
+            return Matches(LOCAL, ours, theirs, source, source)
+        sizes = (image.shape[0], image.shape[1]), (other.shape[0], other.shape[1])
+        ours = keypoints.scaled(ours, source, sizes[0])
+        theirs = keypoints.scaled(theirs, source, sizes[1])
+        theirs = keypoints.aligned(image, other, ours, theirs, PATCH)
+        return Matches(LOCAL, ours, theirs, *sizes)
+
+
+def passed(verification: Verification | None, config: VerificationConfig) -> bool:
+    """Whether geometry confirms a place: enough inliers, and enough of the matches."""
+    return (
+        verification is not None
+        and verification.inliers >= config.min_inliers
+        and verification.ratio >= config.min_ratio
+    )
+
+
+def depth_at(depth: np.ndarray | None, points: np.ndarray, size: Size) -> np.ndarray | None:
+    """Depth in metres at points (n, 2) of an image of this size, (n,); nan outside.
+
+    The nearest reading, never a mean: between a near and a far surface there is none.
+    """
+    if depth is None or depth.ndim != 2 or not depth.size or min(size) < 1:
+        return None
+    factor = np.array((depth.shape[1] / size[1], depth.shape[0] / size[0]))
+    column, row = (np.floor((points + 0.5) * factor).astype(int)).T
+    inside = (column >= 0) & (row >= 0) & (column < depth.shape[1]) & (row < depth.shape[0])
+    found = np.full(len(points), np.nan)
+    found[inside] = depth[row[inside], column[inside]]
+    return found
+
+
+def _no_matches(method: str, query_size: Size, place_size: Size) -> Matches:
+    return Matches(
+        method, np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32), query_size, place_size
+    )
