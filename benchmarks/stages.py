@@ -24,7 +24,7 @@ from vpr_ros.config import RecognizerConfig
 from vpr_ros.evaluation.datasets import PairSet, read_dataset
 from vpr_ros.evaluation.rides import ride_through
 from vpr_ros.evaluation.stage_report import stage_table
-from vpr_ros.evaluation.stages import StageResult, compare
+from vpr_ros.evaluation.stages import compare
 from vpr_ros.models import build_model
 from vpr_ros.threads import share_the_processor
 
@@ -50,7 +50,7 @@ def main() -> int:
             ride = ride_through(model, data, report)
         with progress(f'{name}: stages') as report:
             results = compare(model, ride, RecognizerConfig(), progress=report)
-        Console().print(stage_table(f'{name}, {model.id}', results))
+        Console(width=140).print(stage_table(f'{name}, {model.id}', results))
         record[name] = [result.figures() for result in results]
     Console().print(verdicts(record))
     if arguments.json:

@@ -30,19 +30,19 @@ def mapped(count, posed=True, session=1):
 
 
 class Drive:
-    """A loop where every place looks like one on the other side; every view is noisy."""
+    """A loop where every place looks like one somewhere else; every view is noisy."""
 
     def __init__(self, count=120, posed=True, noise=0.1, seed=0):
         self.places = mapped(count, posed)
         self.noise, self.rng = noise, np.random.default_rng(seed)
 
     def view(self, row, alike=True):
-        """Similarities seen at a row, which looks nearly like the one across."""
+        """Similarities seen at a row, which as often as not looks more like its twin."""
         count = len(self.places)
         similarities = self.rng.normal(0.2, self.noise, count)
-        for centre, height in ((row, 0.5), (row + count / 2, 0.48 * alike)):
+        for centre, height in ((row, 0.5), (row * 37 % count, 0.5 * alike)):
             apart = np.abs((np.arange(count) - centre + count / 2) % count - count / 2)
-            similarities += (height + self.rng.normal(0, 0.15)) * np.exp(-apart)
+            similarities += (height + self.rng.normal(0, 0.1)) * np.exp(-apart)
         return similarities.astype(np.float32)
 
     def ask(self, method, row, stamp_s, similarities=None, odometry=True):
@@ -76,10 +76,10 @@ def right_answers(config, posed, odometry, step=1):
 @pytest.mark.parametrize('step', [1, -1])
 @pytest.mark.parametrize(('posed', 'odometry'), [(True, True), (False, True), (False, False)])
 def test_look_alikes_deceive_single_views_and_not_the_drive(config, posed, odometry, step):
-    # Measured: single views 0.50 to 0.61; the filter 0.92 or more, lines 0.98 or more.
+    # Measured: single views 0.49 to 0.50; the filter 0.88 to 0.94, lines 1.00.
     alone, together, masses = right_answers(config, posed, odometry, step)
     assert alone < 0.7
-    assert together > 0.85
+    assert together > 0.8
     # The mass tells right single views from wrong ones.
     assert np.mean(masses[True]) > np.mean(masses[False]) + 0.4
 
@@ -93,12 +93,12 @@ def test_a_robot_that_is_carried_off_is_found_again():
         view = drive.view(60 + k, alike=False)
         query = TemporalQuery(view, drive.places, k * NS, on_loop(5 + k, 120), int(view.argmax()))
         support = method.update(query)
-        found.append(drive.near(support.row, 60 + k) and support.mass > 0.7)
+        found.append(drive.near(support.row, 60 + k) and support.believed > 0.6)
     assert all(found[5:])
 
 
 def test_a_robot_carried_off_and_put_down_resets_without_moving():
-    drive, method = Drive(count=4000, seed=1), build_temporal(FILTER, 3.0)
+    drive, method = Drive(count=4000, noise=0.05), build_temporal(FILTER, 3.0)
     for k in range(10):
         drive.ask(method, 5 + k, k, drive.view(5 + k, alike=False))
     here, supports = on_loop(14, 4000), []
@@ -106,7 +106,13 @@ def test_a_robot_carried_off_and_put_down_resets_without_moving():
         view = drive.view(900, alike=False)
         supports.append(method.update(TemporalQuery(view, drive.places, k * NS, here, 900)))
     assert [support.reset for support in supports].index(True) == 3  # the fourth contradiction
-    assert supports[3].mass > 0.5 > supports[0].mass
+    masses = []
+    for k in range(18, 24):  # driven on, it is sure of the place within four queries
+        view, pose = drive.view(900 + k - 17, alike=False), on_loop(14 + k - 17, 4000)
+        query = TemporalQuery(view, drive.places, k * NS, pose, int(view.argmax()))
+        masses.append(method.update(query).mass)
+    assert supports[-1].mass < 0.5
+    assert min(masses[3:]) > 0.8
 
 
 @BOTH
@@ -130,11 +136,17 @@ def test_a_long_pause_without_odometry_resets(config):
 def test_the_same_wrong_view_again_is_no_further_evidence(config, odometry):
     drive, method = Drive(seed=3), build_temporal(config, 3.0)
     view = drive.view(80, alike=False)
-    masses = [drive.ask(method, 20, k / 4, view, odometry)[0].mass for k in range(80)]
+    views = view + drive.rng.normal(0, 0.002, (80, 120)).astype(np.float32)  # noise of a sensor
+    masses = [drive.ask(method, 20, k / 4, view, odometry)[0].mass for k, view in enumerate(views)]
     assert masses[-1] <= masses[0] + 0.05
-    # While a drive past as many places is believed, so that the test can fail.
-    moving = [drive.ask(method, 20 + k, 60 + k, None, odometry)[0].mass for k in range(1)]
-    assert moving[0] < 0.98
+    method.reset()  # while as many views from a drive past are, so that the test can fail
+    rows = range(20, 40)
+    views = [drive.view(row, alike=False) for row in rows]
+    moving = [
+        drive.ask(method, row, row, view, odometry)[0].mass
+        for row, view in zip(rows, views, strict=True)
+    ]
+    assert np.median(moving[10:]) > masses[0] + 0.2
 
 
 def test_one_view_is_never_certain():
@@ -206,6 +218,31 @@ def test_excluded_rows_are_never_the_answer(config):
         support, best = drive.ask(method, 30 + k, k, view)
         assert not 25 <= support.row < 60
         assert not 25 <= best < 60
+
+
+@BOTH
+def test_belief_in_rows_that_become_excluded_is_gone(config):
+    drive, method = Drive(seed=5), build_temporal(config, 3.0)
+    for k in range(16):
+        view = drive.view(30 + k, alike=False)
+        if k >= 12:
+            view[30:60] = -np.inf
+        support, _ = drive.ask(method, 30 + k, k, view)
+    assert not 30 <= support.row < 60
+    assert support.believed < 0.6
+
+
+def test_lines_end_where_a_session_ends():
+    places = mapped(50, posed=False) + mapped(50, posed=False, session=2)
+    method = build_temporal(SEQUENCE)
+    for k in range(6):  # to the end of the first session, and on into what follows it in the map
+        view = np.random.default_rng(k).normal(0, 0.05, 100).astype(np.float32)
+        view[45 + k] = 1.0
+        if k == 5:
+            view[20] = 1.05
+        support = method.update(TemporalQuery(view, places, k * NS, None, 50))
+    assert support.row != 50
+    assert support.mass < 0.5
 
 
 @BOTH

@@ -64,8 +64,11 @@ def add_recognizer_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.stages:
-        return run_stages(arguments)
+    (run_stages if arguments.stages else run_once)(arguments)
+
+
+def run_once(arguments: argparse.Namespace) -> None:
+    """Answer the drive and score the answers."""
     from vpr_ros.evaluation.drives import evaluate_drive
     from vpr_ros.evaluation.report import write_report
 

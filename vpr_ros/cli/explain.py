@@ -70,6 +70,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from vpr_ros.evaluation.explain import draw_explanation, to_png
     from vpr_ros.evaluation.speed import check_output, write_whole
+    from vpr_ros.imagefile import read_image
     from vpr_ros.maps.place_map import PlaceMap
 
     check_query(arguments)
@@ -77,14 +78,22 @@ def run(arguments: argparse.Namespace) -> None:
     check_output(output, ('.png',))
     if output.exists() and output.samefile(arguments.query):
         raise ConfigError(f'{output} is the query itself: choose another name with --output')
+    told = Console(stderr=True, highlight=False, soft_wrap=True) if arguments.json else console
+    image = None if is_moment(arguments) else read_image(arguments.query)
     with PlaceMap.open(arguments.map, None) as place_map:
         model = model_of(arguments, place_map)
-    with PlaceMap.open(arguments.map, model.require_weights(), model.name) as place_map:
-        shown = explained(arguments, model, place_map)
+    fingerprint = model.require_weights()
+    with (
+        told.status('recognising'),
+        PlaceMap.open(arguments.map, fingerprint, model.name) as place_map,
+    ):
+        if image is None:
+            shown = explained_moment(arguments, model, place_map)
+        else:
+            shown = explained_image(arguments, image, model, place_map)
     write_whole(output, to_png(draw_explanation(shown)))
     if arguments.json:
         print(shown.to_json())
-    told = Console(stderr=True, highlight=False, soft_wrap=True) if arguments.json else console
     show(shown, output, told)
 
 
@@ -146,18 +155,10 @@ def stages_config(arguments: argparse.Namespace) -> RecognizerConfig:
     )
 
 
-def explained(
-    arguments: argparse.Namespace, model: PlaceModel, place_map: PlaceMap
-) -> Explanation:
-    """Answer the query, and add what is drawn beside the answer."""
-    ask = explained_moment if is_moment(arguments) else explained_image
-    return ask(arguments, model, place_map)
-
-
 def explained_image(
-    arguments: argparse.Namespace, model: PlaceModel, place_map: PlaceMap
+    arguments: argparse.Namespace, image: np.ndarray, model: PlaceModel, place_map: PlaceMap
 ) -> Explanation:
-    from vpr_ros.imagefile import read_image
+    """Answer one image (H, W, 3), uint8, RGB, without a past."""
     from vpr_ros.recognition.recognizer import Recognizer
 
     config = stages_config(arguments)
@@ -166,7 +167,6 @@ def explained_image(
         temporal = replace(temporal, method='none')
     alone = replace(config.decision, consistent_frames=1)
     config = replace(config, decision=alone, temporal=temporal)
-    image = read_image(arguments.query)
     recognizer = Recognizer(model, place_map, config)
     recognition = recognizer.recognize(image, 0)
     name = Path(arguments.query).name
@@ -176,6 +176,7 @@ def explained_image(
 def explained_moment(
     arguments: argparse.Namespace, model: PlaceModel, place_map: PlaceMap
 ) -> Explanation:
+    """Answer one image of a recording, after the keyframes that lead up to it."""
     from vpr_ros.evaluation.explain_drive import answer_moment
     from vpr_ros.evaluation.explain_record import stamp_words
     from vpr_ros.recognition.recognizer import Recognizer

@@ -108,8 +108,8 @@ class VerificationConfig:
     candidates: int = option(0, 'best candidates verified; 0: none', 0, 100)
     matches: str = option(
         'auto',
-        'what is matched; local: local features of the model; sift: of the thumbnails; auto: '
-        'local features where the map has them',
+        'what is matched; sift: points of the images, of places their thumbnails; local: local '
+        'features of the model; auto: sift where both images are at hand, else local',
         choices=('auto', 'local', 'sift'),
     )
     min_inliers: int = option(20, 'least inliers of a verified place', 4, 10_000)
@@ -123,8 +123,8 @@ class TemporalConfig:
 
     method: str = option(
         'agreement',
-        'agreement: queries in a row whose best places lie together; filter: discrete Bayes filter '
-        'over the places, moved by odometry; sequence: straight lines through the similarities',
+        'agreement: queries in a row whose best places lie together; filter: discrete Bayes '
+        'filter over the places, moved by odometry; sequence: straight lines through the similarities',
         choices=('none', 'agreement', 'filter', 'sequence'),
     )
     length: int = option(10, 'sequence: queries in a line', 2, 1000)

@@ -12,7 +12,7 @@ from vpr_ros.errors import DatasetError
 from vpr_ros.evaluation.drive_answers import DriveAnswers, collect, read_answers, track_of
 from vpr_ros.evaluation.evaluate import score_recognitions
 from vpr_ros.evaluation.images import EncodedImages, Images
-from vpr_ros.evaluation.protocols import TruthRule
+from vpr_ros.evaluation.protocols import Track, TruthRule
 from vpr_ros.evaluation.result import Evaluation, Setup
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel
@@ -138,15 +138,7 @@ def _scored(
         evaluation = score_recognitions(answers.recognitions, answers.track, rule, setup=setup)
         return DriveReport(evaluation, answers.images, None, answers.unposed, answers.losses)
     places = place_map.places
-    poses = [place.pose for place in places if place.pose is not None]
-    if len(poses) < len(places):
-        raise DatasetError(
-            f'{len(places) - len(poses)} of {len(places)} places of {place_map.path} have no '
-            'pose, so that matches with them cannot be judged: build the map with a pose topic'
-        )
-    axis = answers.track.viewing_axis
-    references = track_of(poses, [place.stamp_ns for place in places], axis)
-    ids = np.array([place.id for place in places])
+    references, ids = places_of(place_map, answers.track.viewing_axis)
     evaluation = score_recognitions(
         answers.recognitions, answers.track, rule, references, ids, setup=setup
     )
@@ -154,6 +146,23 @@ def _scored(
         [place_map.thumbnail(place.id) for place in places], [str(place.id) for place in places]
     )
     return DriveReport(evaluation, answers.images, shown, answers.unposed, answers.losses)
+
+
+def places_of(place_map: PlaceMap, viewing_axis: str) -> tuple[Track, np.ndarray]:
+    """Track and ids of the places of a map.
+
+    Raises:
+        DatasetError: a place has no pose.
+    """
+    places = place_map.places
+    poses = [place.pose for place in places if place.pose is not None]
+    if len(poses) < len(places):
+        raise DatasetError(
+            f'{len(places) - len(poses)} of {len(places)} places of {place_map.path} have no '
+            'pose, so that matches with them cannot be judged: build the map with a pose topic'
+        )
+    track = track_of(poses, [place.stamp_ns for place in places], viewing_axis)
+    return track, np.array([place.id for place in places])
 
 
 def _map_for(map_path: Path | str | None, model: PlaceModel) -> PlaceMap:

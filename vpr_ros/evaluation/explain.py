@@ -9,7 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from vpr_ros.evaluation.explain_drawing import Sheet, connected, decoded, fitted, masked, rgb
+from vpr_ros.evaluation.explain_drawing import (
+    MOST_INLIERS,
+    Sheet,
+    connected,
+    decoded,
+    fitted,
+    masked,
+    rgb,
+)
 from vpr_ros.evaluation.explain_record import (
     NOT_COMPUTED,
     VERDICTS,
@@ -129,13 +137,15 @@ def matches_of(shown: Explanation) -> Matches | None:
     if found is not None and found.matches:
         model = {'pnp_depth': 'pose from depth'}.get(found.model, f'{found.model} matrix')
         reason = f'one motion explains {found.inliers} of them ({model})'
+        if found.inliers > MOST_INLIERS:
+            reason += f', {MOST_INLIERS} of which have a line'
         if not found.model:
             reason = 'too few for geometry'
         return Matches(
             (found.query_points + 0.5) / found.query_size[::-1],
             (found.place_points + 0.5) / found.place_size[::-1],
             found.inlier,
-            f'{found.matches} matches by {found.method}: {reason}.',
+            f'{found.matches} matches by {method_words(found.method)}: {reason}.',
         )
     if shown.query_local is None or shown.place_local is None:
         return None
@@ -155,8 +165,12 @@ def nothing_matched(shown: Explanation) -> str:
     if best is None:
         return 'Nothing to compare with.'
     if best.verification is not None:
-        return f'No matches by {best.verification.method}.'
+        return f'No matches by {method_words(best.verification.method)}.'
     return 'Matches were not computed: verification is off, and local features are missing.'
+
+
+def method_words(method: str) -> str:
+    return 'SIFT' if method == 'sift' else method
 
 
 def mask_words(shown: Explanation) -> str:

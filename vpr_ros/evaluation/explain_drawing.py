@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BOLD = FONT.with_name('DejaVuSans-Bold.ttf')
 MASK, FAINTEST, STRONGEST = (190, 70, 255), 0.06, 0.34  # colour and opacity of kept patches
 INLIER, OUTLIER = (38, 214, 96), (205, 210, 218)
-MOST_OUTLIERS = 150  # lines drawn; more hide the picture
+MOST_INLIERS, MOST_OUTLIERS = 60, 100  # lines drawn; more hide the pictures
 BAR = 14  # pixels
 SUBPIXEL = 4  # binary digits behind the point of a line's end
 
@@ -160,7 +160,9 @@ def squares(position: np.ndarray, patch: int) -> float:
 def connected(
     image: np.ndarray, query: np.ndarray, place: np.ndarray, inlier: np.ndarray
 ) -> np.ndarray:
-    """Draw lines between points, those of inliers in green over all others.
+    """Draw the points, and lines between them: inliers in green over all others, which are faint.
+
+    Every point is drawn; of many lines only some, evenly, because more would hide the pictures.
 
     Args:
         image: (H, W, 3) uint8 RGB, both pictures side by side.
@@ -168,13 +170,16 @@ def connected(
         place: in the other.
         inlier: (n,), bool.
     """
-    faint, drawn = image.copy(), image.copy()
-    others = spread_out(np.flatnonzero(~inlier), MOST_OUTLIERS)
-    _lines(faint, query[others], place[others], OUTLIER, 1)
-    drawn = cv2.addWeighted(faint, 0.55, drawn, 0.45, 0.0)
-    strong = drawn.copy()
-    _lines(strong, query[inlier], place[inlier], INLIER, 2)
-    return cv2.addWeighted(strong, 0.8, drawn, 0.2, 0.0)
+    for kind, colour, width, most, opacity in (
+        (~inlier, OUTLIER, 1, MOST_OUTLIERS, 0.55),
+        (inlier, INLIER, 2, MOST_INLIERS, 0.8),
+    ):
+        drawn, rows = image.copy(), np.flatnonzero(kind)
+        some = spread_out(rows, most)
+        _lines(drawn, query[some], place[some], colour, width)
+        _points(drawn, np.concatenate((query[rows], place[rows])), colour, width)
+        image = cv2.addWeighted(drawn, opacity, image, 1.0 - opacity, 0.0)
+    return image
 
 
 def spread_out(rows: np.ndarray, most: int) -> np.ndarray:
@@ -187,13 +192,19 @@ def spread_out(rows: np.ndarray, most: int) -> np.ndarray:
 def _lines(
     image: np.ndarray, starts: np.ndarray, ends: np.ndarray, colour: Sequence[int], width: int
 ) -> None:
-    scale = 1 << SUBPIXEL
-    for start, end in zip(starts, ends, strict=True):
-        a, b = ([round(float(v) * scale) for v in point] for point in (start, end))
-        cv2.line(image, a, b, colour, width, cv2.LINE_AA, SUBPIXEL)
-        for point in (a, b):
-            radius = round((1.2 + width) * scale)
-            cv2.circle(image, point, radius, colour, -1, cv2.LINE_AA, SUBPIXEL)
+    for start, end in zip(_fixed(starts), _fixed(ends), strict=True):
+        cv2.line(image, start, end, colour, width, cv2.LINE_AA, SUBPIXEL)
+
+
+def _points(image: np.ndarray, points: np.ndarray, colour: Sequence[int], width: int) -> None:
+    radius = round((1.2 + width) * (1 << SUBPIXEL))
+    for point in _fixed(points):
+        cv2.circle(image, point, radius, colour, -1, cv2.LINE_AA, SUBPIXEL)
+
+
+def _fixed(points: np.ndarray) -> list[list[int]]:
+    """Points as OpenCV draws them between pixels."""
+    return np.rint(points * (1 << SUBPIXEL)).astype(int).tolist()
 
 
 def rgb(colour: str) -> tuple[int, ...]:

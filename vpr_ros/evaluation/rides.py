@@ -124,7 +124,7 @@ def play(
         prepare: is given the map before the first query.
     """
     with ExitStack() as stack:
-        place_map = stack.enter_context(_map(model, ride))
+        place_map = stack.enter_context(map_of(model, ride))
         session = place_map.add_session(ride.name) if ride.meets_itself else None
         if ride.camera and place_map.writable:
             place_map.set_camera(ride.camera_name, ride.camera)
@@ -152,7 +152,8 @@ def _answered(recognizer: Recognizer, query: Query) -> Recognition:
     return recognizer.answer(query, Timings())
 
 
-def _map(model: PlaceModel, ride: Ride) -> PlaceMap:
+def map_of(model: PlaceModel, ride: Ride) -> PlaceMap:
+    """The map as it is before the first query."""
     fingerprint = model.require_weights()
     if ride.map_path is not None:
         return PlaceMap.open(ride.map_path, fingerprint, model.name)

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from vpr_ros.config import RecognizerConfig
+from vpr_ros.evaluation.drives import places_of
 from vpr_ros.evaluation.evaluate import Options, score_recognitions
+from vpr_ros.evaluation.protocols import Track
 from vpr_ros.evaluation.result import Evaluation, plain
-from vpr_ros.evaluation.rides import Ride, play
+from vpr_ros.evaluation.rides import Ride, map_of, play
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
+from vpr_ros.recognition.calibration import calibrator_for
 from vpr_ros.recognition.drive import Progress
 from vpr_ros.records import Recognition, Timings
 
@@ -108,8 +111,13 @@ def chain(*changes: Change) -> Change:
     return changed
 
 
-def stages(has_local: bool) -> list[Stage]:
-    """Each stage on top of those before it, then each by itself."""
+def stages(has_local: bool, calibrated: bool) -> list[Stage]:
+    """Each stage on top of those before it, then each by itself.
+
+    Args:
+        has_local: the model gives local features, so that candidates can be re-ranked.
+        calibrated: there is a calibrator.
+    """
     first = [with_reranking] if has_local else []
     second = [*first, with_verification]
     third = [*second, with_filter]
@@ -119,15 +127,27 @@ def stages(has_local: bool) -> list[Stage]:
     found += [
         Stage('+ verification', chain(bare, *second), by_inliers),
         Stage('+ time (filter)', chain(bare, *third), by_support),
-        Stage('+ probability', chain(bare, *third, with_probability), by_probability),
+    ]
+    if calibrated:
+        found.append(Stage('+ probability', chain(bare, *third, with_probability), by_probability))
+    return found + alone(calibrated)
+
+
+def alone(calibrated: bool) -> list[Stage]:
+    """Stages by themselves."""
+    found = [
         Stage('verification alone', chain(bare, with_verification), by_inliers),
         Stage('agreement alone', chain(bare, with_agreement), by_similarity),
         Stage('filter alone', chain(bare, with_filter), by_support),
         Stage('sequence alone', chain(bare, with_sequence), by_support),
-        Stage('probability alone', chain(bare, with_probability), by_probability),
-        Stage('agreement, probability', chain(bare, with_agreement, with_probability),
-              by_probability),
-    ]  # fmt: skip
+    ]
+    if calibrated:
+        probable = chain(bare, with_probability)
+        both = chain(bare, with_agreement, with_probability)
+        found += [
+            Stage('probability alone', probable, by_probability),
+            Stage('agreement, probability', both, by_probability),
+        ]
     return found
 
 
@@ -179,7 +199,8 @@ def compare(
         progress: called with sets answered and sets in all.
     """
     if chosen is None:
-        chosen = stages(any(query.local is not None for query in ride.queries))
+        has_local = any(query.local is not None for query in ride.queries)
+        chosen = stages(has_local, is_calibrated(model, ride, prepare))
     results = []
     for stage in chosen:
         answers = play(model, ride, stage.change(config), prepare)
@@ -188,14 +209,20 @@ def compare(
     return results
 
 
+def is_calibrated(model: PlaceModel, ride: Ride, prepare: Callable[[PlaceMap], None]) -> bool:
+    """Whether there will be a calibrator when the ride is answered."""
+    with map_of(model, ride) as place_map:
+        prepare(place_map)
+        return calibrator_for(model, place_map) is not None
+
+
 def scored(ride: Ride, stage: Stage, answers: list[Recognition]) -> StageResult:
     """Score the answers by the confidence of a stage."""
     evaluation = score_recognitions(
         answers,
         ride.track,
         ride.rule,
-        ride.reference_track,
-        None if ride.reference_track is None else _ids(ride),
+        *_places(ride),
         options=Options(replicates=0),
         confidence=stage.confidence,
     )
@@ -203,9 +230,13 @@ def scored(ride: Ride, stage: Stage, answers: list[Recognition]) -> StageResult:
     return StageResult(stage.name, evaluation, own[len(own) // 2])
 
 
-def _ids(ride: Ride) -> np.ndarray:
-    assert ride.references is not None
-    return np.arange(1, len(ride.references) + 1)  # ids of a new map, in order
+def _places(ride: Ride) -> tuple[Track | None, np.ndarray | None]:
+    """Track and ids of the places that were there before the ride; None where there were none."""
+    if ride.map_path is None:
+        count = len(ride.references or ())
+        return ride.reference_track, np.arange(1, count + 1) if count else None
+    with PlaceMap.open(ride.map_path, None) as place_map:
+        return places_of(place_map, ride.track.viewing_axis)
 
 
 def _own_ms(timings: Timings) -> float:

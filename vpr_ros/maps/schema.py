@@ -19,6 +19,7 @@ from vpr_ros.maps.projection import Projection
 from vpr_ros.records import Place, Pose
 
 FORMAT = 2
+MAGIC = b'SQLite format 3\x00'
 READABLE = (1, 2)  # 1 knows no projection
 
 TABLES = """
@@ -170,7 +171,8 @@ def _check_size(path: Path) -> None:
     """
     with path.open('rb') as file:
         header = file.read(100)
-    if len(header) < 100 or path.with_name(path.name + '-wal').exists():
+    whole_header = len(header) == 100 and header.startswith(MAGIC)
+    if not whole_header or path.with_name(path.name + '-wal').exists():
         return  # SQLite says what that is
     page = int.from_bytes(header[16:18], 'big')
     whole = (65536 if page == 1 else page) * int.from_bytes(header[28:32], 'big')

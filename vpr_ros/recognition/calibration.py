@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 
 import numpy as np
@@ -27,6 +27,7 @@ DIRECTION = {
 PORTABLE = tuple(name for name in DIRECTION if name != 'similarity')  # across models
 RIDGE = 1.0
 CONFIDENCE = 0.95  # that no more is wrong than was promised
+COUNT_STEP = 1.5  # bounds are taken at numbers of accepted answers this factor apart
 DEFAULT = 'calibration.json'
 
 
@@ -60,7 +61,8 @@ class Calibrator:
     def threshold_for(self, max_false_closure_rate: float) -> float:
         """Least probability at which no more than this share of what is accepted is wrong.
 
-        With 95 % confidence on the data of the fit. Above 1, so that nothing is accepted, where
+        With 95 % confidence for answers like those of the fit, were they independent, which
+        neighbouring frames are not: 1 % takes some 300 answers without a wrong one. Above 1, so that nothing is accepted, where
         the data do not suffice for the promise.
         """
         for probability, rate in self.bounds:
@@ -90,12 +92,33 @@ class Calibrator:
             names = tuple(map(str, data.pop('names')))
             if {len(x) for x in numbers.values()} != {len(names)}:
                 raise ValueError('lengths')
+            _check(names, numbers, float(data['bias']), bounds)
             return cls(
                 names, **numbers, bias=float(data['bias']), bounds=bounds,
                 fingerprint=str(data['fingerprint']), data=tuple(map(str, data['data'])),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise MapError(f'the calibrator of {source} is damaged: {error}') from None
+
+
+def _check(
+    names: tuple[str, ...],
+    numbers: dict[str, tuple[float, ...]],
+    bias: float,
+    bounds: tuple[tuple[float, float], ...],
+) -> None:
+    """Refuse, by ValueError, what no fit can give."""
+    rows = np.array([*numbers.values()])
+    shares = np.array(bounds).reshape(-1, 2)
+    if not (np.isfinite(rows).all() and np.isfinite(shares).all() and math.isfinite(bias)):
+        raise ValueError('a number is not finite')
+    if min(numbers['scale'], default=1.0) <= 0 or len(set(names)) < len(names):
+        raise ValueError('scales')
+    directions = [DIRECTION[name] for name in names]
+    if any(d * w < 0 for d, w in zip(directions, numbers['weight'], strict=True)):
+        raise ValueError('the sign of a weight')
+    if (shares < 0).any() or (shares > 1).any() or (np.diff(shares[:, 0]) <= 0).any():
+        raise ValueError('bounds')
 
 
 def _refuse(constant: str) -> float:
@@ -119,9 +142,28 @@ def fit(
         names: of the signals to use; those that are never known or never differ are left out.
         fingerprint: of the model; empty: for any.
         data: what the answers are of, for the record.
+
+    Returns:
+        With `bounds` of answers that were held out group by group, where there are two groups.
     """
+    found = _fit(signals, right, groups, names, fingerprint, data)
+    if len(np.unique(groups)) > 1:
+        probability = held_out(signals, right, groups, names)
+    else:
+        probability = np.array([found.probability(one) for one in signals])
+    return replace(found, bounds=bounds_of(probability, right))
+
+
+def _fit(
+    signals: Sequence[Signals],
+    right: np.ndarray,
+    groups: np.ndarray,
+    names: Sequence[str],
+    fingerprint: str = '',
+    data: Sequence[str] = (),
+) -> Calibrator:
     rows = table(signals, names)
-    keep = [k for k in range(rows.shape[1]) if np.nanstd(rows[:, k]) > 0]  # nan is not
+    keep = [k for k in range(rows.shape[1]) if _varies(rows[:, k])]
     names, rows = [names[k] for k in keep], rows[:, keep]
     mean, scale = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
     known, x = design(rows, mean, scale)
@@ -136,13 +178,33 @@ def fit(
         _loss, np.zeros(features.shape[1] + 1), (features, right, weights), jac=True,
         method='L-BFGS-B', bounds=limits,
     ).x  # fmt: skip
-    probability = expit(features @ found[:-1] + found[-1])
     count = len(names)
     return Calibrator(
         tuple(names), *(tuple(map(float, v)) for v in (mean, scale, found[:count],
                                                        found[count:-1])),
-        float(found[-1]), bounds_of(probability, right), fingerprint, tuple(data),
+        float(found[-1]), (), fingerprint, tuple(data),
     )  # fmt: skip
+
+
+def _varies(column: np.ndarray) -> bool:
+    known = column[np.isfinite(column)]
+    return len(known) > 0 and bool(known.std() > 0)
+
+
+def held_out(
+    signals: Sequence[Signals],
+    right: np.ndarray,
+    groups: np.ndarray,
+    names: Sequence[str] = PORTABLE,
+) -> np.ndarray:
+    """Probability (N,) of each answer from a fit to the answers of the other groups."""
+    probability = np.empty(len(right))
+    for group in np.unique(groups):
+        out = np.flatnonzero(groups == group)
+        others = np.flatnonzero(groups != group)
+        found = _fit([signals[k] for k in others], right[others], groups[others], names)
+        probability[out] = [found.probability(signals[k]) for k in out]
+    return probability
 
 
 def _loss(
@@ -156,14 +218,22 @@ def _loss(
 
 
 def bounds_of(probability: np.ndarray, right: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Upper bound of the share of wrong answers above each probability (Clopper-Pearson)."""
+    """Upper bounds of the share of wrong answers above some probabilities (Clopper-Pearson).
+
+    At numbers of accepted answers COUNT_STEP apart. All bounds hold together with CONFIDENCE
+    (Bonferroni), so that one may pick among them.
+    """
     order = np.argsort(-probability, kind='stable')
     accepted = np.arange(1, len(order) + 1)
     wrong = np.cumsum(~right[order])
-    upper = beta.ppf(CONFIDENCE, wrong + 1, accepted - wrong)
-    upper = np.where(wrong == accepted, 1.0, upper)
-    last = np.append(np.diff(probability[order]) != 0, True)  # of equals, all or none
-    pairs = [(float(probability[order][k]), float(upper[k])) for k in np.flatnonzero(last)]
+    last = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))  # of equals all
+    steps = int(math.log(len(order), COUNT_STEP)) + 1
+    wanted = len(order) / COUNT_STEP ** np.arange(steps)
+    rows = last[np.unique(np.searchsorted(accepted[last], wanted - 1e-9))]
+    level = 1 - (1 - CONFIDENCE) / len(rows)
+    upper = beta.ppf(level, wrong[rows] + 1, np.maximum(accepted[rows] - wrong[rows], 1e-9))
+    upper = np.where(wrong[rows] == accepted[rows], 1.0, upper)
+    pairs = [(float(probability[order][k]), float(u)) for k, u in zip(rows, upper, strict=True)]
     pairs.reverse()  # rising in probability
     return tuple(pairs)
 

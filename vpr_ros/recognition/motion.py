@@ -41,8 +41,8 @@ def fitted(
 ) -> Motion:
     """Levenberg-Marquardt with Cauchy's loss from a first guess, and the covariance there.
 
-    This is `sigma^2 (J^T J)^-1` with sigma from the residuals, at least NOISE_PX, times INFLATION; what
-    the data leave open is as wide as UNKNOWN_M and UNKNOWN_RAD.
+    This is `sigma^2 (J^T J)^-1` with sigma from the residuals, at least NOISE_PX, times
+    INFLATION; what the data leave open is as wide as UNKNOWN_M and UNKNOWN_RAD.
 
     Args:
         residuals: of a rotation (3, 3) and a translation (3,), in pixels.

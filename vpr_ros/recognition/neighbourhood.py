@@ -120,13 +120,3 @@ class PlaceArrays:
             new = np.empty((more, *old.shape[1:]), old.dtype)
             new[: self._count] = old[: self._count]
             setattr(self, name, new)
-
-
-def neighbourhood(
-    places: PlaceArrays,
-    row: int,
-    distance_m: float = NEIGHBOURHOOD_M,
-    apart_s: float = NEIGHBOURHOOD_S,
-) -> np.ndarray:
-    """Places about one of them, (N,), bool: see `PlaceArrays.neighbourhood`."""
-    return places.neighbourhood(row, distance_m, apart_s)

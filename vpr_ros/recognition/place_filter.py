@@ -22,7 +22,7 @@ from vpr_ros.records import Pose
 MOST_GAIN = 100.0  # how much likelier one view makes a place, at most
 MOST_ODDS = 4.0  # of the places it favours against all others, from an even belief
 OFF_MAP = 0.5  # first belief that the robot is at no place of the map
-ENTER = 0.05  # that a robot at no place of the map comes to one within a step
+CROSSING = 0.05  # that a robot leaves the map, or comes to it, between two queries
 STEP_S = 0.5  # a step in time, where the motion is not known
 STEP_RAD = 0.26  # a turn that shows another view
 GAP_S = 10.0  # after a longer pause without odometry nothing is known
@@ -30,12 +30,13 @@ FASTEST_M_S = 60.0  # a faster motion is a jump of the odometry
 UNLIKELY, LIKELY = 0.05, 0.5  # masses of a place contradicted by a belief
 CONTRADICTIONS = 4  # views in a row against the belief: the robot was carried off
 CONTRADICTION_S = 0.25  # those closer in time count as one
-SURE_SIGMA = 1.0  # a contradicting view stands out this much more than chance would let it
+SURE_SIGMA = 0.5  # a contradicting view stands out this much more than chance would let it
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class _Step:
-    """The belief after the last view that counted in full."""
+    """The belief after the last view that was kept."""
 
     belief: np.ndarray  # (N,)
     off_map: float
@@ -107,7 +108,7 @@ class PlaceFilter:
         return lost
 
     def _predict(self, query: TemporalQuery, z: np.ndarray) -> tuple[float, np.ndarray, float]:
-        """Steps done since the last full view, and the belief before this one."""
+        """Steps done since the last view that was kept, and the belief before this one."""
         admissible = np.isfinite(z)
         even = admissible * (1.0 - OFF_MAP) / admissible.sum()
         if self._last is None:
@@ -127,15 +128,13 @@ class PlaceFilter:
         belief = np.where(admissible, belief, 0.0)
         # What moved on to no place, or to one that may not be matched, left the map.
         off_map = max(0.0, 1.0 - float(belief.sum()))
-        jump = self.config.jump_probability * min(1.0, progress)
-        return (
-            progress,
-            (1.0 - jump) * belief + jump * even,
-            (1.0 - jump) * off_map + jump * OFF_MAP,
-        )
+        jump = self.config.jump_probability
+        entering = CROSSING * off_map / (1.0 - OFF_MAP)
+        belief = (1.0 - jump) * ((1.0 - CROSSING) * belief + entering * even) + jump * even
+        return progress, belief, max(0.0, 1.0 - float(belief.sum()))
 
     def _moved_m(self, pose: Pose | None, elapsed_s: float) -> float | None:
-        """Length of the motion since the last full view; None: not known."""
+        """Length of the motion since the last view that was kept; None: not known."""
         if pose is None or self._last is None or self._last.pose is None:
             return None
         moved_m = pose.distance_m(self._last.pose)
@@ -180,7 +179,7 @@ class PlaceFilter:
         row, best = int(belief.argmax()), query.best_row
         if best < 0:
             return Support(row, 0.0, self._mass(belief, row), forgotten)
-        if belief[best] >= belief[row]:
+        if belief[best] >= (1.0 - ROUNDING) * belief[row]:
             row = best  # of equals, the one that the other stages believe in
         return Support(row, self._mass(belief, best), self._mass(belief, row), forgotten)
 

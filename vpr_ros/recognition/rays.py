@@ -78,7 +78,7 @@ def sampson(matrix: np.ndarray, place: np.ndarray, query: np.ndarray) -> np.ndar
 
 
 def rays_of(query: View, place: View, error_px: float) -> Rays | None:
-    """Undistorted matches; None where a camera is unknown or not calibrated, or undistortion fails for some point."""
+    """Undistorted matches; None where a camera is not calibrated, or for points it cannot see."""
     if not all(view.camera and min(view.camera.fx, view.camera.fy) > 0 for view in (query, place)):
         return None
     sides, focals = [], []

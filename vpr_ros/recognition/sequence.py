@@ -17,7 +17,9 @@ from vpr_ros.recognition.temporal_query import Support, TemporalQuery, novelty, 
 
 SPEEDS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)  # ratios to that of the mapping robot
 RATIOS = (0.0, *SPEEDS, *(-speed for speed in SPEEDS))
-CONTRAST_ROWS = 25  # places on each side that a similarity is compared with
+# Places on each side that a similarity is compared with: many more than show the same thing, else
+# a stretch of look-alike images is flattened, the right one first.
+CONTRAST_ROWS = 100
 LEAST_CONTRAST = 0.5  # standard deviations of the map; flatter stretches are not amplified
 COLUMN_S = 0.5  # views closer in time replace each other
 GAP_S = 10.0  # a longer pause ends every line

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from vpr_ros.recognition.neighbourhood import NEIGHBOURHOOD_M, PlaceArrays
-from vpr_ros.records import Candidate, Signals
+from vpr_ros.records import Signals
 
 SUE_PLACES = 10  # most similar places whose poses are compared
-SUE_SLOPE = 20.0  # weight of a place: exp(slope * (similarity - best))
+SUE_SLOPE = (
+    80.0  # measured in docs/calibration.md; weight of a place: exp(slope * (similarity - best))
+)
 SUE_CLIP_M = 500.0  # further away is not further
+LEAST_RIVALS = 10  # fewer have no deviation worth the name
 RIVAL_RANGE = 0.2  # a rival this much less similar is none: ambiguity 0
 
 
@@ -37,7 +39,7 @@ def measure(
     others = np.isfinite(similarities) & ~places.neighbourhood(row, neighbourhood_m)
     rest = similarities[others]
     z_score = gap = math.nan
-    if len(rest) > 1 and (deviation := float(rest.std())) > 0:
+    if len(rest) >= LEAST_RIVALS and (deviation := float(rest.std())) > 0:
         z_score = (best - float(rest.mean())) / deviation
     if len(rest):
         gap = best - float(rest.max())

@@ -13,7 +13,7 @@ from vpr_ros.records import Place, Pose
 
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 LEAST_SIGMA = 1e-6  # similarities closer together than this are equal
-NEW_VIEW = 0.3  # share of a view that is new from which on it is evidence of its own
+NEW_VIEW = 0.1  # share of the variance of a view that is new from which on it is another one
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,4 @@ def novelty(z: np.ndarray, before: np.ndarray) -> float:
     difference, size = float(np.mean((now - before) ** 2)), float(np.mean(before**2))
     if size <= LEAST_SIGMA:
         return 0.0 if difference <= LEAST_SIGMA else 1.0
-    return min(1.0, float(np.sqrt(difference / size)) / NEW_VIEW)
+    return min(1.0, difference / size / NEW_VIEW)

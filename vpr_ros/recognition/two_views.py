@@ -12,7 +12,7 @@ from vpr_ros.recognition.rays import FEWEST, Explained, Rays, near, sampson, usa
 from vpr_ros.records import PoseKind
 
 PARALLAX_SHARE = 0.2  # of the inliers that a rotation must not explain, for a direction
-PARALLAX = 2.0  # times the largest error, from which the sign of a depth can be told
+PARALLAX = 2.0  # times the largest error: what is told from noise, and from behind
 ROTATION_ROUNDS = 2
 
 
@@ -91,18 +91,18 @@ def _rotated(rays: Rays, inlier: np.ndarray, rotation: np.ndarray) -> tuple[Moti
         if close.sum() < FEWEST:
             break
         rows = close
-    return motion, int(close.sum())
+    far = np.linalg.norm(_turning(rays, rotation), axis=1) <= PARALLAX * rays.error
+    return motion, int((inlier & far).sum())
 
 
 def _rotation(rays: Rays, rows: np.ndarray, rotation: np.ndarray) -> Motion:
-    """Least squares; small parallax is an error that all points share, so one pixel counts once."""
+    """Least squares; the parallax that is not told from it is an error that all points share."""
     motion = fitted(
         lambda r, _: _turning(rays, r)[rows].ravel(),
         PoseKind.ROTATION_ONLY, rotation, np.zeros(3),
     )  # fmt: skip
-    left = _turning(rays, motion.rotation)[rows] / rays.focal
     covariance = motion.covariance.copy()
-    covariance[3:, 3:] += np.eye(3) * np.square(left).mean()
+    covariance[3:, 3:] += np.eye(3) * (PARALLAX * rays.error / rays.focal) ** 2 / 3
     return replace(motion, covariance=covariance)
 
 
