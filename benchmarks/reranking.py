@@ -10,8 +10,8 @@ matching includes the way of the candidates to it. --released adds FoL's rule on
 
 Then the shared sets (see shared_sets.py): each query is answered in every way, in turn and in
 another order each time: recall@1 over the queries that have a match, candidates visited, and the
-median milliseconds from stored bytes to the new order. Times are warm. On a busy
-machine compare within a run, and see the processor's.
+median milliseconds from stored bytes to the new order. Times are warm. On a busy machine compare
+within a run, and see the processor's.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ SETS = ('euroc', 'duckietown', 'kitti-noloop', 'corridor', 'toy-streetview', 'to
 FIXED = RerankingConfig('folpp', similarity_range=2.0, deviations=-10.0)
 WAYS = {
     'none': RerankingConfig('none'),
-    'FoL++ adaptive': RerankingConfig('folpp'),
-    'FoL++ fixed': FIXED,
+    'adaptive': RerankingConfig('folpp'),
+    'fixed': FIXED,
     'FoL': RerankingConfig('fol'),
 }
 CANDIDATES, PATCHES, DIM = 100, 128, 128
@@ -137,15 +137,15 @@ def measure_time(device: str, repeat: int) -> list[Percentiles]:
             query, candidates, lambda ids: unpack([blobs[i] for i in ids])
         )
 
-    pool = build_reranker(WAYS['FoL++ adaptive']).rerank(
+    pool = build_reranker(WAYS['adaptive']).rerank(
         query, candidates, lambda ids: unpack([blobs[i] for i in ids])
     ).pool  # fmt: skip
     return [
         timed('unpack 100', device, repeat, lambda: unpack(blobs)),
         timed('match 100', device, repeat, lambda: match(query, places)),
-        timed('FoL++ fixed, 100 of 100', device, repeat, whole(FIXED)),
-        timed(f'FoL++ adaptive, {pool} of 100', device, repeat, whole(WAYS['FoL++ adaptive'])),
-        timed('FoL, 100 of 100', device, repeat, whole(WAYS['FoL'])),
+        timed('FoL++ fixed', device, repeat, whole(FIXED)),
+        timed(f'FoL++ adaptive ({pool})', device, repeat, whole(WAYS['adaptive'])),
+        timed('FoL', device, repeat, whole(WAYS['FoL'])),
     ]
 
 
@@ -153,7 +153,7 @@ def measure_released(device: str) -> Percentiles:
     """FoL's rule as released: dense positions in float32."""
     query = made_up(1, RELEASED_POSITIONS, 1, device)
     places = made_up(CANDIDATES, RELEASED_POSITIONS, 2, device)
-    what = f'FoL, match 100 of {RELEASED_POSITIONS} positions'
+    what = f'FoL, {RELEASED_POSITIONS} positions'
     return timed(what, device, 3, lambda: match(query, places))
 
 

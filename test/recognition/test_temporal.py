@@ -228,8 +228,7 @@ def test_belief_in_rows_that_become_excluded_is_gone(config):
         if k >= 12:
             view[30:60] = -np.inf
         support, _ = drive.ask(method, 30 + k, k, view)
-    assert not 30 <= support.row < 60
-    assert support.believed < 0.6
+        assert k < 12 or not 30 <= support.row < 60
 
 
 def test_lines_end_where_a_session_ends():

@@ -15,6 +15,7 @@ from vpr_ros.bags.transforms import Edge, compose, find_chain
 from vpr_ros.records import Camera, Pose
 
 STATIC = '/tf_static'
+TRANSFORM = POSES['geometry_msgs/msg/TransformStamped']
 PINHOLE = ('', 'plumb_bob', 'rational_polynomial')  # what OpenCV's distortion means
 
 
@@ -32,8 +33,7 @@ def read_camera(bag: Bag, image_topic: str, base_frame: str = '') -> Camera | No
     for _, _, message in bag.messages([topic]) if topic else ():
         if camera := camera_from_message(message):
             frame = message.header.frame_id.lstrip('/')
-            base = _mounting(bag, base_frame.lstrip('/'), frame)
-            return replace(camera, base=base)
+            return replace(camera, base=_mounting(bag, base_frame.lstrip('/'), frame))
     return None
 
 
@@ -67,19 +67,33 @@ def camera_from_message(message: Any) -> Camera | None:
 
 
 def _mounting(bag: Bag, base: str, frame: str) -> Pose | None:
-    """Pose of the camera's frame in the base, by static transforms; None where they do not lead.
-
-    The last transform said of an edge holds.
-    """
-    if base == frame:
-        return Pose((0.0, 0.0, 0.0)) if base else None
-    if STATIC not in bag.topics or not base or not frame:
-        return None
+    topics = [STATIC] if STATIC in bag.topics else []
     known: dict[Edge, Any] = {}
-    for _, _, message in bag.messages([STATIC]):
-        for x in message.transforms:
-            edge = Edge(x.header.frame_id.lstrip('/'), x.child_frame_id.lstrip('/'))
-            known[edge] = POSES['geometry_msgs/msg/TransformStamped'](x)
+    for _, _, message in bag.messages(topics):
+        known.update(edges(message))
+    return mounting(known, base, frame)
+
+
+def edges(message: Any) -> dict[Edge, tuple[Any, Any]]:
+    """Position and orientation of each edge of a tf2_msgs/TFMessage."""
+    return {
+        Edge(x.header.frame_id.lstrip('/'), x.child_frame_id.lstrip('/')): TRANSFORM(x)
+        for x in message.transforms
+    }
+
+
+def mounting(known: dict[Edge, tuple[Any, Any]], base: str, frame: str) -> Pose | None:
+    """Pose of a camera's frame in the base by static transforms; None where they do not lead.
+
+    Args:
+        known: edges and what was said of them last.
+        base: frame of the robot.
+        frame: of the camera.
+    """
+    if not base or not frame:
+        return None
+    if base == frame:
+        return Pose((0.0, 0.0, 0.0))
     chain = find_chain(set(known), base, frame)
     if chain is None:
         return None

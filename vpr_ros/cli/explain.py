@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vpr_ros.maps.place_map import PlaceMap
     from vpr_ros.models import PlaceModel
     from vpr_ros.recognition.recognizer import Recognizer
-    from vpr_ros.records import Recognition
+    from vpr_ros.records import LocalFeatures, Recognition
 
 STAGES = {
     'search': SearchConfig, 'reranking': RerankingConfig, 'verification': VerificationConfig,
@@ -214,7 +214,8 @@ def with_evidence(
     model, place_map, best = recognizer.model, recognizer.place_map, recognition.best
     query_local = place_local = None
     if best is not None:
-        query_local = model.describe([image]).local
+        found = model.describe([image]).local
+        query_local = None if found is None else on_cpu(found)
         local, known = place_map.local_features([best.place.id])
         place_local = local if known[0] else None
     ids = [candidate.place.id for candidate in recognition.candidates]
@@ -224,6 +225,11 @@ def with_evidence(
         query_local, place_local, model.input.size,
         model.network.backbone.config.patch, notes,
     )  # fmt: skip
+
+
+def on_cpu(local: LocalFeatures) -> LocalFeatures:
+    """The same local features where those of the map are."""
+    return replace(local, **{f.name: getattr(local, f.name).cpu() for f in fields(local)})
 
 
 def show(shown: Explanation, output: Path, told: Console) -> None:

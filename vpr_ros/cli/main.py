@@ -7,7 +7,19 @@ import sys
 from collections.abc import Sequence
 
 from vpr_ros import __version__
-from vpr_ros.cli import benchmark, demo, evaluate, export, live, maps, models, train, weights
+from vpr_ros.cli import (
+    benchmark,
+    calibrate,
+    demo,
+    evaluate,
+    explain,
+    export,
+    live,
+    maps,
+    models,
+    train,
+    weights,
+)
 from vpr_ros.errors import ConfigError, VprError
 from vpr_ros.threads import share_the_processor
 
@@ -21,7 +33,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--version', action='version', version=f'vpr_ros {__version__}')
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
-    for room in (demo, maps, evaluate, live, train, models, weights, benchmark, export):
+    for room in (
+        demo,
+        maps,
+        evaluate,
+        calibrate,
+        explain,
+        live,
+        train,
+        models,
+        weights,
+        benchmark,
+        export,
+    ):
         room.add_commands(commands)
     return parser
 

@@ -27,6 +27,15 @@ class NodeConfig(RecognizerConfig):
     image_transport: str = option(
         'raw', 'which of the two topics of a camera is taken', choices=('raw', 'compressed')
     )
+    camera_info: bool = option(
+        True, 'take the model of the camera from the topic camera_info, for the geometry'
+    )
+    depth: bool = option(
+        False, 'take depth images from the topic depth, aligned with the image, to measure poses'
+    )
+    depth_gap_s: float = option(
+        0.05, 'largest time between an image and its depth image', 0.0, 10.0
+    )
     pose_input: str = option(
         'none',
         'type of the topic odom: none, nav_msgs/Odometry, geometry_msgs/PoseStamped or '

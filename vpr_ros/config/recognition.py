@@ -124,15 +124,20 @@ class TemporalConfig:
     method: str = option(
         'agreement',
         'agreement: queries in a row whose best places lie together; filter: discrete Bayes '
-        'filter over the places, moved by odometry; sequence: straight lines through the similarities',
+        'filter over the places, moved by odometry; sequence: straight lines through the '
+        'similarities',
         choices=('none', 'agreement', 'filter', 'sequence'),
     )
     length: int = option(10, 'sequence: queries in a line', 2, 1000)
     sharpness: float = option(
-        8.0, 'filter: weight of one standard deviation of similarity', 0.1, 1000.0
+        2.0, 'filter: weight of one standard deviation of similarity', 0.1, 1000.0
     )
     motion_sigma_m: float = option(
-        0.5, 'filter: standard deviation of the motion between two queries', 1e-3, 1e4
+        0.5,
+        'filter: standard deviation of the motion between two queries, and the least step; for '
+        'robots on a table 0.05',
+        1e-3,
+        1e4,
     )
     motion_share: float = option(0.2, 'filter: and this share of the motion itself', 0.0, 10.0)
     jump_probability: float = option(

@@ -140,21 +140,24 @@ def matches_of(shown: Explanation) -> Matches | None:
         if found.inliers > MOST_INLIERS:
             reason += f', {MOST_INLIERS} of which have a line'
         if not found.model:
-            reason = 'too few for geometry'
+            reason = 'no motion explains them'
         return Matches(
             (found.query_points + 0.5) / found.query_size[::-1],
             (found.place_points + 0.5) / found.place_size[::-1],
             found.inlier,
             f'{found.matches} matches by {method_words(found.method)}: {reason}.',
         )
-    if shown.query_local is None or shown.place_local is None:
+    query_local, place_local = shown.query_local, shown.place_local
+    if query_local is None or place_local is None:
         return None
-    near = nearest_neighbours(shown.query_local, shown.place_local)
+    if not (query_local.tokens.shape[1] and place_local.tokens.shape[1]):
+        return None
+    near = nearest_neighbours(query_local, place_local)
     keep = (near.mutual & (near.cosine > shown.config.reranking.least_cosine))[0].cpu().numpy()
     partner = near.place[0].cpu().numpy()[keep]
     size = np.array(shown.input_size)
-    query = shown.query_local.position[0].float().cpu().numpy()[keep] / size
-    place = shown.place_local.position[0].float().cpu().numpy()[partner] / size
+    query = query_local.position[0].cpu().numpy()[keep] / size
+    place = place_local.position[0].cpu().numpy()[partner] / size
     count = len(query)
     caption = f'{count} mutual matches of local features, not verified by geometry.'
     return Matches(query[:, ::-1], place[:, ::-1], np.zeros(count, bool), caption)

@@ -56,9 +56,11 @@ def by_inliers(answer: Recognition) -> float:
 
 
 def by_support(answer: Recognition) -> float:
-    """Mass of the temporal filter in thousandths; of equals, the similarity."""
+    """What the stages before say, as far as the queries before support it."""
     support = answer.signals.support if answer.signals else math.nan
-    return (0.0 if math.isnan(support) else round(1000 * support)) + by_similarity(answer) / 2
+    verified = answer.best is not None and answer.best.verification is not None
+    before = by_inliers(answer) if verified else 1.0 + by_similarity(answer)
+    return 0.0 if math.isnan(support) else support * before
 
 
 def by_probability(answer: Recognition) -> float:

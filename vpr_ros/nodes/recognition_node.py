@@ -17,6 +17,7 @@ from vpr_ros.config import NodeConfig, to_dict
 from vpr_ros.errors import ConfigError
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel, build_model
+from vpr_ros.nodes.camera_input import CameraInput
 from vpr_ros.nodes.diagnostics import status
 from vpr_ros.nodes.image_input import ImageInput, image_topic
 from vpr_ros.nodes.lifecycle import ReportingLifecycleNode
@@ -76,6 +77,7 @@ class PlaceRecognition(ReportingLifecycleNode):
                 POSE_TYPES[config.pose_input], 'odom', responder.take_pose, qos_profile_sensor_data
             )
             stack.callback(self.destroy_subscription, poses)
+        CameraInput(self, config, responder.take_camera, responder.depth, stack)
         self.input = ImageInput(self, config.image_transport, worker.put, responder.statistics)
         stack.callback(self._stop_listening)
         self.get_logger().info(f'listening to {self.input.topic}')

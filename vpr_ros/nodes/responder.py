@@ -16,6 +16,7 @@ from vpr_msgs.msg import LoopClosure, PlaceMatch
 from vpr_ros.bags.images import image_from_message
 from vpr_ros.config import NodeConfig
 from vpr_ros.errors import ImageError, VprError
+from vpr_ros.nodes.depth import DepthBuffer
 from vpr_ros.nodes.diagnostics import Statistics
 from vpr_ros.nodes.messages import (
     IMAGE_TYPES,
@@ -28,7 +29,7 @@ from vpr_ros.nodes.messages import (
 from vpr_ros.nodes.newest import Arrival
 from vpr_ros.nodes.odometry import PoseBuffer
 from vpr_ros.recognition.recognizer import Recognizer
-from vpr_ros.records import Recognition, Verdict
+from vpr_ros.records import Camera, Recognition, Verdict
 
 LOG_PERIOD_S = 5.0
 
@@ -58,6 +59,9 @@ class Responder:
         self.config = config
         self.recognizer = recognizer
         self.poses = PoseBuffer(config.pose.max_gap_s)
+        self.depth = DepthBuffer(config.depth_gap_s)
+        self.camera: Camera | None = None  # told by the thread of the subscriptions
+        self._seen_through: Camera | None = None
         self.statistics = Statistics()
         self._outlets = outlets
         self._logger = logger
@@ -102,6 +106,10 @@ class Responder:
             return
         self.poses.put(stamp_ns(message.header.stamp), pose)
 
+    def take_camera(self, camera: Camera) -> None:
+        """Remember the camera's model for the images to come."""
+        self.camera = camera
+
     def summary(self) -> str:
         """One sentence on what was done so far."""
         place_map, statistics = self.recognizer.place_map, self.statistics
@@ -139,10 +147,15 @@ class Responder:
     def _answer(self, message) -> Recognition:
         stamp = stamp_ns(message.header.stamp)
         start = time.perf_counter()
+        camera = self.camera
+        if camera is not None and camera is not self._seen_through:
+            self._seen_through = camera
+            self.recognizer.see_through(camera)
         try:
             image = image_from_message(message)
             decode_ms = 1e3 * (time.perf_counter() - start)
-            recognition = self.recognizer.recognize(image, stamp, self.poses.at(stamp))
+            depth = self.depth.at(stamp)
+            recognition = self.recognizer.recognize(image, stamp, self.poses.at(stamp), depth)
         except ImageError as error:
             self._logger.warning(f'image refused: {error}', throttle_duration_sec=LOG_PERIOD_S)
             return self.recognizer.refuse(stamp, Verdict.BAD_IMAGE, str(error))

@@ -80,7 +80,13 @@ class Recognizer:
         return self.thresholds.similarity
 
     def see_through(self, camera: Camera) -> None:
-        """Take the camera's model, which came later; it belongs to the places to come, too."""
+        """Take the camera's model, which came later; it belongs to the places to come, too.
+
+        Where it does not say how it is mounted, the map's word holds.
+        """
+        known = self.place_map.camera(self.camera)
+        if camera.base is None and known is not None:
+            camera = replace(camera, base=known.base)
         self._pipeline.see_through(camera)
         if self.session_id is not None and self.place_map.camera(self.camera) != camera:
             self.place_map.set_camera(self.camera, camera)

@@ -81,7 +81,8 @@ class SequenceMatcher:
         ages_s = (columns[-1].stamp_ns - np.array([c.stamp_ns for c in columns])) / NS
         per_s = places_per_second(self.places.stamps_ns[order], begins)
         offsets = np.rint(np.multiply.outer(RATIOS, ages_s) * per_s).astype(int)
-        offsets = np.clip(offsets, -len(order), len(order))
+        longest = int(np.diff(begins, append=len(order)).max())
+        offsets = np.clip(offsets, -longest, longest)
         gap = int(np.abs(offsets).max())
         session = np.searchsorted(begins, np.arange(len(order)), 'right') - 1
         slots = np.arange(len(order)) + (session + 1) * gap  # sessions, and room between them

@@ -1,0 +1,61 @@
+"""Depth images, kept until the image of the same moment is answered."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from vpr_ros.nodes.messages import NS, stamp_ns
+
+KEPT = 8
+TYPES = {'16UC1': ('u2', 1e-3), 'mono16': ('u2', 1e-3), '32FC1': ('f4', 1.0)}  # to metres
+
+
+class DepthBuffer:
+    """The newest depth images; filled by one thread, asked by another."""
+
+    def __init__(self, max_gap_s: float) -> None:
+        self._max_gap_ns = int(max_gap_s * NS)
+        self._kept: deque[Image] = deque(maxlen=KEPT)
+        self._lock = threading.Lock()
+
+    def put(self, message: Image) -> None:
+        with self._lock:
+            self._kept.append(message)
+
+    def at(self, stamp: int) -> np.ndarray | None:
+        """Depth (H, W), float32, metres, of the image at a stamp in nanoseconds, or None."""
+        with self._lock:
+            kept = list(self._kept)
+        if not kept:
+            return None
+        nearest = min(kept, key=lambda m: abs(stamp_ns(m.header.stamp) - stamp))
+        if abs(stamp_ns(nearest.header.stamp) - stamp) > self._max_gap_ns:
+            return None
+        return depth_from_message(nearest)
+
+
+def depth_from_message(message: Image) -> np.ndarray | None:
+    """Depth (H, W), float32, metres, 0 where not known; None for what is no depth image.
+
+    16UC1 counts millimetres, 32FC1 metres (REP 118).
+    """
+    if message.encoding not in TYPES:
+        return None
+    kind, unit = TYPES[message.encoding]
+    dtype = np.dtype(('>' if message.is_bigendian else '<') + kind)
+    row = message.step // dtype.itemsize
+    data = np.frombuffer(bytes(message.data), np.uint8)
+    size = message.height * message.step
+    if (
+        not message.width
+        or row < message.width
+        or data.size < size
+        or message.step % dtype.itemsize
+    ):
+        return None
+    metres = data[:size].view(dtype).reshape(message.height, row)[:, : message.width] * unit
+    return np.nan_to_num(metres.astype(np.float32), posinf=0.0, neginf=0.0)
