@@ -89,10 +89,13 @@ def test_a_blank_image_is_answered_with_a_picture(run, tmp_path, capsys):
     assert is_picture('x.png')
 
 
-def test_a_clock_far_from_that_of_the_recording_is_found_too(run, tmp_path, capsys):
-    bag = write_drive(tmp_path / 'late', images=4, start_ns=START_NS)
-    with pytest.raises(VprError, match=r'nearest is 1700000003\.000 s'):
-        run(bag, '--stamp', '1800000000')
+def test_only_keyframes_are_answered_before_the_moment(run, tmp_path, capsys):
+    bag = write_drive(tmp_path / 'short', images=4)
+    limits = '--keyframes.distance_m', '5', '--keyframes.angle_rad', '0'  # an image each 2 m
+    run(bag, '--at', '3', *limits, '--json')
+    record = json.loads(capsys.readouterr().out)
+    assert record['stamp_ns'] == START_NS + 3 * 10**9
+    assert record['notes'] == ['Answered after 1 keyframe of the 10 s before it.']
 
 
 MISTAKES = [
@@ -102,6 +105,7 @@ MISTAKES = [
     (['bag'], 'name an image of it with --stamp or --at'),
     (['bag', '--stamp', 'noon'], 'expected seconds such as'),
     (['bag', '--stamp', '1700000003.3'], r'the nearest is 1700000003\.000 s'),
+    (['bag', '--stamp', '1800000000'], r'the nearest is 1700000044\.000 s'),
     (['bag', '--at', '60'], r'has no image on /camera/image_raw from 60 s after'),
     (['bag', '--at', '-1'], 'expected seconds, at least 0'),
     (['nowhere', '--at', '1'], 'there is no recording nowhere'),

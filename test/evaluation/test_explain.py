@@ -12,6 +12,8 @@ from PIL import Image, ImageFont
 from small_drive import texture
 
 from vpr_ros.config import DecisionConfig, RecognizerConfig, RerankingConfig, VerificationConfig
+from vpr_ros.errors import BagError
+from vpr_ros.evaluation import explain_drive
 from vpr_ros.evaluation.explain import WIDTH, draw_explanation, matches_of, to_png
 from vpr_ros.evaluation.explain_drawing import INLIER, connected, masked, rgb, wrapped
 from vpr_ros.evaluation.explain_record import NOT_COMPUTED, Explanation, signal_rows, stamp_words
@@ -20,6 +22,7 @@ from vpr_ros.evaluation.theme import LIGHT
 from vpr_ros.recognition.decision import Thresholds
 from vpr_ros.records import (
     Candidate,
+    Frame,
     LocalFeatures,
     Place,
     Pose,
@@ -244,6 +247,31 @@ def test_long_text_stays_inside():
     assert len(lines) == 20
     assert lines[-1].endswith('…')
     assert ''.join(wrapped('x' * 400, font, 300)) == 'x' * 400
+
+
+class LateBag:
+    """Images each second from 100 s on, by their stamps; recorded an hour later."""
+
+    path, start_ns, duration_s = 'late', 3700 * 10**9, 30.0
+
+    def frames(self, topic, start_s=None, end_s=None):
+        for k in range(30):
+            if (start_s or 0.0) <= k <= (end_s or 30.0):
+                yield Frame(texture(k), (100 + k) * 10**9)
+
+
+def test_stamps_of_another_clock_than_the_recording_are_found():
+    bag = LateBag()
+    target = explain_drive._of_stamp(bag, '/camera', 120_010_000_000)
+    assert target.stamp_ns == 120 * 10**9
+    seen = [x.stamp_ns // 10**9 for x in explain_drive._leading_to(bag, '/camera', target, 3.0)]
+    assert seen == [117, 118, 119, 120]
+    target = explain_drive._at(bag, '/camera', 4.5)
+    assert target.stamp_ns == 105 * 10**9
+    seen = [x.stamp_ns // 10**9 for x in explain_drive._leading_to(bag, '/camera', target, 2.0)]
+    assert seen == [103, 104, 105]
+    with pytest.raises(BagError, match=r'the nearest is 129\.000 s'):
+        explain_drive._of_stamp(bag, '/camera', 140 * 10**9)
 
 
 def test_stamps_keep_every_digit():

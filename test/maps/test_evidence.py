@@ -39,15 +39,15 @@ def path(tmp_path):
         for i in range(5):
             features = local(i) if i != 2 else None
             place_map.add(Place(0, session, i), unit(i), local=features)
-        place_map.set_camera('front', CAMERA)
-        place_map.set_calibration('{"a": 1}')
+        place_map.beside.put_camera('front', CAMERA)
+        place_map.beside.put_calibrator('{"a": 1}')
     return path
 
 
 def test_everything_comes_back(path):
     with PlaceMap.open(path, 'ab') as place_map:
         assert place_map.camera('front') == CAMERA and place_map.camera('rear') is None
-        assert place_map.calibration() == '{"a": 1}'
+        assert place_map.beside.calibrator() == '{"a": 1}'
         ids = [place.id for place in place_map.places]
         features, known = place_map.local_features([ids[3], ids[2], ids[0]])
         assert known.tolist() == [True, False, True]
@@ -56,7 +56,7 @@ def test_everything_comes_back(path):
             stored = features.tokens[row][features.valid[row]]
             nearest = (stored @ local(seed).tokens[0].T).max(dim=1).values
             assert len(stored) == 20 and float(nearest.min()) > 0.999
-        count, size = place_map.local_features_size()
+        count, size = place_map.beside.features_size()
         assert count == 4 and size / count < 20 * 140
 
 
@@ -67,24 +67,24 @@ def test_a_map_of_an_older_version_has_none_and_takes_some(path):
     with PlaceMap.open(path, 'ab') as place_map:
         features, known = place_map.local_features([1, 2])
         assert not known.any() and features.tokens.shape[:2] == (2, 0)
-        assert place_map.calibration() is None and place_map.camera('front') is None
-        assert place_map.local_features_size() == (0, 0)
+        assert place_map.beside.calibrator() is None and place_map.camera('front') is None
+        assert place_map.beside.features_size() == (0, 0)
         with pytest.raises(MapError, match='opened for reading'):
-            place_map.set_calibration('{}')
+            place_map.beside.put_calibrator('{}')
     with PlaceMap.open(path, 'ab', writable=True) as place_map:
-        place_map.set_calibration('{}')
+        place_map.beside.put_calibrator('{}')
         place_map.add(Place(0, 1, 9), unit(9), local=local(9))
     with PlaceMap.open(path, 'ab') as place_map:
-        assert place_map.calibration() == '{}'
+        assert place_map.beside.calibrator() == '{}'
         assert place_map.local_features([place_map.places[-1].id])[1].tolist() == [True]
 
 
 def test_nothing_is_kept_of_what_was_not_committed(path):
     place_map = PlaceMap.open(path, 'ab', writable=True)
-    place_map.set_calibration('{"b": 2}')
+    place_map.beside.put_calibrator('{"b": 2}')
     place_map.close(commit=False)
     with PlaceMap.open(path, 'ab') as again:
-        assert again.calibration() == '{"a": 1}'
+        assert again.beside.calibrator() == '{"a": 1}'
 
 
 @pytest.mark.parametrize('text', ['', '{}', '[]', '{"size": [1, 2], "fx": "a"}'])

@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_views import CONFIG, texture_views, textures
+from small_views import CONFIG, texture_views, textures, write_textures
 
 from vpr_ros.config import LossConfig, TrainConfig, ValidationConfig
 from vpr_ros.errors import CheckpointError, ConfigError, DatasetError
 from vpr_ros.models.dinov2 import VIT_TINY, VisionTransformer
 from vpr_ros.models.registry import untrained_model
 from vpr_ros.training.distill import load_teacher
+from vpr_ros.training.job import Job, carry_out, get_ready
 from vpr_ros.training.train import Watcher, train
 
 
@@ -179,6 +180,18 @@ def teacher_file(tmp_path):
     weights = VisionTransformer(VIT_TINY).state_dict()
     save_file({**weights, 'head.weight': torch.zeros(2, 192)}, tmp_path / 'teacher.safetensors')
     return tmp_path / 'teacher.safetensors'
+
+
+def test_a_job_with_a_teacher_is_carried_out_to_its_end(teacher_file, tmp_path):
+    config = TrainConfig(
+        model='sage_nano', scratch=True, device='cpu', steps=1, places_per_batch=4,
+        views_per_place=2, teacher=str(teacher_file), loss=LossConfig(tokens=1.0),
+        sampler=replace(CONFIG.sampler, kind='places'), validation=ValidationConfig(share=0.0),
+    )  # fmt: skip
+    data = write_textures(tmp_path / 'data')
+    ready = get_ready(Job(config, (str(data),), tmp_path / 'mine.safetensors', tmp_path / 'run'))
+    assert carry_out(ready, Watcher()).header.model == 'sage_nano'
+    assert (tmp_path / 'mine.safetensors').exists()
 
 
 def test_a_student_learns_from_a_teacher(views, teacher_file, tmp_path):

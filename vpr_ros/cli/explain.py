@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ STAGES = {
 BAGS = ('.bag', '.mcap', '.db3')
 CONTEXT_S = 10.0
 LEAST_NS = 10**12  # whole numbers from here on are nanoseconds, below seconds: the year 33,658
+STAMP = re.compile(r'\d{1,18}(\.\d*)?|\d{19}')
 ALONE = 'One image alone: agreement with the images before cannot be had and was not asked for.'
 
 
@@ -127,15 +128,14 @@ def stamp_ns_of(text: str) -> int:
     Raises:
         ConfigError: not a number.
     """
-    try:
-        value = Decimal(text)
-        if '.' not in text and value >= LEAST_NS:
-            return int(value)
-        return int((value * 10**9).to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError):
+    if not STAMP.fullmatch(text):
         raise ConfigError(
             f'--stamp {text}: expected seconds such as 1700000001.25, or whole nanoseconds'
-        ) from None
+        )
+    whole, _, digits = text.partition('.')
+    if not digits and int(whole) >= LEAST_NS:
+        return int(whole)
+    return int(whole) * 10**9 + int(f'{digits:0<9.9}')
 
 
 def model_of(arguments: argparse.Namespace, place_map: PlaceMap) -> PlaceModel:
@@ -195,7 +195,8 @@ def explained_moment(
     if not arguments.json:
         show_losses(moment.losses)
     name = f'{Path(arguments.query).name} at {stamp_words(moment.frame.stamp_ns)}'
-    notes = [f'Answered after {moment.before} keyframes of the {arguments.context:g} s before it.']
+    count = f'{moment.before} keyframe{"" if moment.before == 1 else "s"}'
+    notes = [f'Answered after {count} of the {arguments.context:g} s before it.']
     if moment.losses:
         notes.append(f'{len(moment.losses)} parts of the recording could not be read.')
     return with_evidence(asked[0], moment.frame.image, moment.recognition, name, tuple(notes))

@@ -54,7 +54,11 @@ class DecisionConfig:
         1.0, 'largest ambiguity to accept; 1: ambiguous places are accepted, too', 0.0, 1.0
     )
     neighbourhood_m: float = option(
-        5.0, 'places nearer than this are no rivals of each other', 0.0, 1e6
+        0.0,
+        'places nearer than this are no rivals of each other; 0: a tenth of the size of the map, '
+        '0.3 to 10 m',
+        0.0,
+        1e6,
     )
     min_support: float = option(
         0.5, 'filter and sequence: least support of the place by the queries before', 0.0, 1.0

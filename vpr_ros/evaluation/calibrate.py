@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,20 +64,24 @@ def calibrate_map(
         MapError: the map cannot be read or written, or is another model's.
         DatasetError: poses are missing, or too few answers are right or wrong.
     """
-    options = options or DriveOptions()
-    fingerprint = model.require_weights()
+    options, fingerprint = options or DriveOptions(), model.require_weights()
     with PlaceMap.open(map_path, fingerprint, model.name, writable=True) as place_map:
-        recognizer = Recognizer(model, place_map, config)
-
-        def recognize(frame: Frame, pose: Pose | None) -> Recognition | None:
-            return recognizer.recognize(frame.image, frame.stamp_ns, pose) if pose else None
-
+        recognize = _asking(Recognizer(model, place_map, config))
         answers = collect(bag_path, options, viewing_axis, recognize, progress)
         signals, correct = judged(answers, place_map, rule)
         source = f'{Path(bag_path).name}, {rule.name}'
         found = calibrate(signals, correct, fingerprint, source, answers.losses)
-        place_map.set_calibration(found.calibrator.to_json())
+        place_map.beside.put_calibrator(found.calibrator.to_json())
     return found
+
+
+def _asking(recognizer: Recognizer) -> Callable[[Frame, Pose | None], Recognition | None]:
+    """Ask the front door about images with a pose: the others cannot be judged."""
+
+    def recognize(frame: Frame, pose: Pose | None) -> Recognition | None:
+        return recognizer.recognize(frame.image, frame.stamp_ns, pose) if pose else None
+
+    return recognize
 
 
 def judged(

@@ -75,7 +75,7 @@ def draw_explanation(shown: Explanation) -> np.ndarray:
 def to_png(picture: np.ndarray) -> bytes:
     """Bytes of a PNG file of an image (H, W, 3), uint8, RGB."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, 'PNG', optimize=True)
+    Image.fromarray(picture).save(file, 'PNG')
     return file.getvalue()
 
 

@@ -66,20 +66,27 @@ def answer_moment(
             target = _at(bag, drive.topic, at_s)
         else:
             target = _of_stamp(bag, drive.topic, stamp_ns)
-        ask, selector = answer(drive.topic), KeyframeSelector(options.keyframes)
-        before = 0
-        for frame in _leading_to(bag, drive.topic, target, context_s):
-            pose = None
-            if drive.trajectory:
-                pose = drive.trajectory.at(frame.stamp_ns, options.poses.max_gap_s)
-            if frame.stamp_ns == target.stamp_ns:
-                return Moment(frame, pose, ask(frame, pose), before, drive.losses())
-            if selector.take(frame.stamp_ns, pose):
-                ask(frame, pose)
-                before += 1
+        frames = _leading_to(bag, drive.topic, target, context_s)
+        return _answered(drive, options, frames, target, answer(drive.topic))
+
+
+def _answered(
+    drive: Drive, options: DriveOptions, frames: Iterator[Frame], target: _Target, ask: Answer
+) -> Moment:
+    """Ask about the keyframes among the images, and about the one that is meant in any case."""
+    selector, before = KeyframeSelector(options.keyframes), 0
+    for frame in frames:
+        pose = None
+        if drive.trajectory:
+            pose = drive.trajectory.at(frame.stamp_ns, options.poses.max_gap_s)
+        if frame.stamp_ns == target.stamp_ns:
+            return Moment(frame, pose, ask(frame, pose), before, drive.losses())
+        if selector.take(frame.stamp_ns, pose):
+            ask(frame, pose)
+            before += 1
     raise BagError(
-        f'{bag_path} had an image of stamp {stamp_words(target.stamp_ns)} a moment ago and has it '
-        'no more: let the recording end first'
+        f'the recording had an image of stamp {stamp_words(target.stamp_ns)} a moment ago and has '
+        'it no more: let it end first'
     )
 
 

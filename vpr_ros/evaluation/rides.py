@@ -127,7 +127,7 @@ def play(
         place_map = stack.enter_context(map_of(model, ride))
         session = place_map.add_session(ride.name) if ride.meets_itself else None
         if ride.camera and place_map.writable:
-            place_map.set_camera(ride.camera_name, ride.camera)
+            place_map.beside.put_camera(ride.camera_name, ride.camera)
         prepare(place_map)
         recognizer = Recognizer(model, place_map, fitted(config, ride), session, ride.camera_name)
         if ride.camera:

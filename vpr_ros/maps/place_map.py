@@ -29,7 +29,8 @@ IN_MEMORY = ':memory:'
 class PlaceMap:
     """Places in the order they were recorded, and the search among them.
 
-    Use `create` or `open`. Rows of the index and of `places` correspond.
+    Use `create` or `open`. Rows of the index and of `places` correspond. What is kept `beside` the
+    places (local features, cameras, a calibrator) is written with them.
     """
 
     def __init__(self, database: sqlite3.Connection, path: str, writable: bool) -> None:
@@ -39,7 +40,7 @@ class PlaceMap:
         self.info = schema.read_info(database, path)
         self.projection, self.agreement = schema.read_projection(database, self.info, path)
         self.places: list[Place] = []
-        self._beside = SideTables(database, path, self._write)
+        self.beside = SideTables(database, path, self._write)
         self._index: PlaceIndex = ExactIndex(self.info.dim, by_distance=not self.keeps_cosines)
         self._dirty = False
         self._load()
@@ -167,7 +168,7 @@ class PlaceMap:
         )
         place = replace(place, id=int(cursor.lastrowid or 0))
         if local is not None:
-            self._beside.put_features(place.id, local)
+            self.beside.put_features(place.id, local)
         self.places.append(place)
         self._index.add(schema.as_stored(descriptor)[None])
         return place
@@ -234,27 +235,11 @@ class PlaceMap:
         Raises:
             MapError: they cannot be read, or are damaged.
         """
-        return self._beside.features(place_ids)
-
-    def local_features_size(self) -> tuple[int, int]:
-        """How many places have local features, and their bytes in all."""
-        return self._beside.features_size()
+        return self.beside.features(place_ids)
 
     def camera(self, name: str) -> Camera | None:
         """The camera of this name, where it is known."""
-        return self._beside.cameras.get(name)
-
-    def set_camera(self, name: str, camera: Camera) -> None:
-        """Remember a camera; on disk after `commit`."""
-        self._beside.put_camera(name, camera)
-
-    def calibration(self) -> str | None:
-        """The calibrator that belongs to this map as JSON, or None."""
-        return self._beside.calibrator()
-
-    def set_calibration(self, calibrator: str) -> None:
-        """Store a calibrator (JSON); on disk after `commit`."""
-        self._beside.put_calibrator(calibrator)
+        return self.beside.cameras.get(name)
 
     def descriptors(self) -> np.ndarray:
         """All descriptors as they are stored, (N, info.dim), float32, in the order of `places`."""

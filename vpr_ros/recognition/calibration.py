@@ -62,8 +62,8 @@ class Calibrator:
         """Least probability at which no more than this share of what is accepted is wrong.
 
         With 95 % confidence for answers like those of the fit, were they independent, which
-        neighbouring frames are not: 1 % takes some 300 answers without a wrong one. Above 1, so that nothing is accepted, where
-        the data do not suffice for the promise.
+        neighbouring frames are not: 1 % takes some 300 answers without a wrong one. Above 1, so
+        that nothing is accepted, where the data do not suffice for the promise.
         """
         for probability, rate in self.bounds:
             if rate <= max_false_closure_rate:
@@ -167,22 +167,25 @@ def _fit(
     names, rows = [names[k] for k in keep], rows[:, keep]
     mean, scale = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
     known, x = design(rows, mean, scale)
-    absent = ~known.all(axis=0)
+    absent = np.asarray((~known).any(axis=0))
     features = np.hstack([x, (~known) * 1.0])
     share = 1.0 / np.unique(groups, return_counts=True)[1]
     sizes = share[np.unique(groups, return_inverse=True)[1]]
     weights = sizes * len(rows) / sizes.sum()
-    limits = [(0, None) if DIRECTION[name] > 0 else (None, 0) for name in names]
-    limits += [(None, None) if some else (0, 0) for some in absent] + [(None, None)]
+    limits: list[tuple[int | None, int | None]] = [
+        (0, None) if DIRECTION[name] > 0 else (None, 0) for name in names
+    ]
+    limits += [(None, None) if some else (0, 0) for some in absent.tolist()]
+    limits.append((None, None))
     found = minimize(
         _loss, np.zeros(features.shape[1] + 1), (features, right, weights), jac=True,
         method='L-BFGS-B', bounds=limits,
     ).x  # fmt: skip
     count = len(names)
     return Calibrator(
-        tuple(names), *(tuple(map(float, v)) for v in (mean, scale, found[:count],
-                                                       found[count:-1])),
-        float(found[-1]), (), fingerprint, tuple(data),
+        tuple(names), mean=tuple(mean.tolist()), scale=tuple(scale.tolist()),
+        weight=tuple(found[:count].tolist()), missing=tuple(found[count:-1].tolist()),
+        bias=float(found[-1]), bounds=(), fingerprint=fingerprint, data=tuple(data),
     )  # fmt: skip
 
 
@@ -202,8 +205,8 @@ def held_out(
     for group in np.unique(groups):
         out = np.flatnonzero(groups == group)
         others = np.flatnonzero(groups != group)
-        found = _fit([signals[k] for k in others], right[others], groups[others], names)
-        probability[out] = [found.probability(signals[k]) for k in out]
+        found = _fit([signals[int(k)] for k in others], right[others], groups[others], names)
+        probability[out] = [found.probability(signals[int(k)]) for k in out]
     return probability
 
 
@@ -259,7 +262,7 @@ def calibrator_for(model: PlaceModel, place_map: PlaceMap) -> Calibrator | None:
     Raises:
         MapError: the map's calibrator is damaged, or another model's.
     """
-    if text := place_map.calibration():
+    if text := place_map.beside.calibrator():
         own = Calibrator.from_json(text, place_map.path)
         if own.fingerprint and own.fingerprint != model.fingerprint:
             raise MapError(

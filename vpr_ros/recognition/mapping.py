@@ -78,7 +78,7 @@ def _fill(
             path, model.name, model.require_weights(), model.descriptor_dim, frame or 'map'
         ) as place_map:
             if camera := drive.camera():
-                place_map.set_camera(drive.topic, camera)
+                place_map.beside.put_camera(drive.topic, camera)
             session = place_map.add_session(Path(bag_path).stem, f'{bag_path} {drive.topic}')
             for keyframe in drive.keyframes(progress):
                 _add(place_map, model, session, drive.topic, keyframe)

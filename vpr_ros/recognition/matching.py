@@ -78,23 +78,29 @@ def match(
     device = only.tokens.device
     number = torch.zeros(count, dtype=torch.int64, device=device)
     weight = torch.zeros(count, dtype=torch.float64, device=device)
-    asked = only.tokens.shape[1]
-    if not asked or not count * rows:
+    one = only.tokens.shape[1] * rows
+    if not one * count:
         return Matches(number, weight)
     _require_equal_length(only, candidates)
-    step = max(1, chunk_entries // (asked * rows))
+    step = max(1, chunk_entries // one)
     for start in range(0, count, step):
         some = slice(start, start + step)
-        tokens, valid, trust = (
-            getattr(candidates, name)[some].to(device)
-            for name in ('tokens', 'valid', 'reliability')
-        )
-        partner, mutual = _mutual(only.tokens[0], tokens, valid, least_cosine)
-        number[some] = mutual.sum(dim=1)
-        # In float64, so that neither padding nor the order of tokens shows in a score.
-        product = trust.double() * only.reliability[0].double()[partner]
-        weight[some] = (product.sqrt_() * mutual).sum(dim=1)
+        number[some], weight[some] = _match_at_once(only, candidates, some, least_cosine)
     return Matches(number, weight)
+
+
+def _match_at_once(
+    query: LocalFeatures, candidates: LocalFeatures, some: slice, least_cosine: float
+) -> Matches:
+    """As `match`, of a query without padding and of some candidates."""
+    tokens, valid, reliability = (
+        getattr(candidates, name)[some].to(query.tokens.device)
+        for name in ('tokens', 'valid', 'reliability')
+    )
+    partner, mutual = _mutual(query.tokens[0], tokens, valid, least_cosine)
+    # In float64, so that neither padding nor the order of tokens shows in a score.
+    product = reliability.double() * query.reliability[0].double()[partner]
+    return Matches(mutual.sum(dim=1), (product.sqrt_() * mutual).sum(dim=1))
 
 
 def _valid_rows(image: LocalFeatures) -> LocalFeatures:

@@ -13,7 +13,8 @@ import numpy as np
 from vpr_ros.records import Place
 
 NS = 1_000_000_000
-NEIGHBOURHOOD_M = 5.0
+NEIGHBOURHOOD_M = 0.0  # by the size of the map
+MAP_SHARE, LEAST_M, MOST_M = 0.1, 0.3, 10.0  # a tenth of its diagonal, within these
 NEIGHBOURHOOD_S = 5.0  # where a pose is missing
 
 
@@ -25,6 +26,7 @@ class PlaceArrays:
         self._positions_m = np.empty((0, 3))
         self._travelled_m = np.empty(0)
         self._stamps_ns, self._session_id = (np.empty(0, np.int64) for _ in range(2))
+        self._low_m, self._high_m = np.full(3, np.inf), np.full(3, -np.inf)
         self.extend(places)
 
     def __len__(self) -> int:
@@ -71,6 +73,16 @@ class PlaceArrays:
         self._stamps_ns[first:last] = [place.stamp_ns for place in places]
         self._session_id[first:last] = [place.session_id for place in places]
         self._count = last
+        if self.posed[first:].any():
+            new = self.positions_m[first:]
+            self._low_m = np.fmin(self._low_m, np.nanmin(new, axis=0))
+            self._high_m = np.fmax(self._high_m, np.nanmax(new, axis=0))
+
+    @property
+    def radius_m(self) -> float:
+        """Within which places of this map are neighbours: a room has other ones than a town."""
+        diagonal = float(np.linalg.norm(np.maximum(self._high_m - self._low_m, 0.0)))
+        return min(MOST_M, max(LEAST_M, MAP_SHARE * diagonal))
 
     def follow(self, places: Sequence[Place]) -> bool:
         """Take over the rows that `places`, the whole map, has gained.
@@ -81,6 +93,7 @@ class PlaceArrays:
         other = len(places) < self._count
         if other:
             self._count = 0
+            self._low_m, self._high_m = np.full(3, np.inf), np.full(3, -np.inf)
         if len(places) > self._count:
             self.extend(places[self._count :])
         return other
@@ -98,7 +111,7 @@ class PlaceArrays:
 
         Args:
             row: of the place.
-            distance_m: largest distance.
+            distance_m: largest distance; 0: that of `radius_m`.
             apart_s: largest time between two places of a session.
         """
         near = self.session_id == self.session_id[row]
@@ -106,7 +119,7 @@ class PlaceArrays:
         offset = self.positions_m - self.positions_m[row]
         squared = np.einsum('ij,ij->i', offset, offset)  # nan where one of the two has no pose
         near &= np.isnan(squared)
-        near |= squared <= distance_m**2
+        near |= squared <= (distance_m or self.radius_m) ** 2
         near[row] = True
         return near
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from dataclasses import replace
 
 import cv2
@@ -14,10 +13,10 @@ from vpr_ros.config import RecognizerConfig
 from vpr_ros.errors import ConfigError, ImageError
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
-from vpr_ros.recognition.agreement import NS
 from vpr_ros.recognition.calibration import Calibrator, calibrator_for
 from vpr_ros.recognition.decision import Evidence, Thresholds, decide
 from vpr_ros.recognition.image_check import ImageCheck
+from vpr_ros.recognition.own_past import OwnPast
 from vpr_ros.recognition.pipeline import Pipeline, Query
 from vpr_ros.records import Camera, Features, Place, Pose, Recognition, Timings, Verdict
 
@@ -62,17 +61,13 @@ class Recognizer:
         self.camera = camera
         calibrator = calibrator_for(model, place_map)
         self.thresholds = thresholds(model, place_map, self.config, calibrator)
-        self.travelled_m = 0.0
         self._pipeline = Pipeline(
             place_map, self.config, model.input.size, place_map.camera(camera), calibrator
         )
         self._images = ImageCheck()
         self._keyframes = KeyframeSelector(self.config.keyframes)
-        self._own: list[Place] = []  # this session's places, oldest first
-        self._foreign_rows = len(place_map)  # rows before this session's
+        self._past = OwnPast(self.config.decision, len(place_map))
         self._queries = 0
-        self._last_stamp_ns: int | None = None
-        self._last_pose: Pose | None = None
 
     @property
     def threshold(self) -> float:
@@ -89,7 +84,7 @@ class Recognizer:
             camera = replace(camera, base=known.base)
         self._pipeline.see_through(camera)
         if self.session_id is not None and self.place_map.camera(self.camera) != camera:
-            self.place_map.set_camera(self.camera, camera)
+            self.place_map.beside.put_camera(self.camera, camera)
 
     def recognize(
         self,
@@ -144,8 +139,7 @@ class Recognizer:
             timings: of the steps before.
         """
         self._follow(query.stamp_ns, query.pose)
-        before = self._foreign_rows + self._admissible(query.stamp_ns)
-        evidence, spent = self._pipeline.collect(query, before)
+        evidence, spent = self._pipeline.collect(query, self._past.searchable(query.stamp_ns))
         if evidence is not None:
             recognition = self._decided(query, evidence)
         elif len(self.place_map):
@@ -181,36 +175,21 @@ class Recognizer:
         return self._queries - 1
 
     def _follow(self, stamp_ns: int, pose: Pose | None) -> None:
-        """Keep account of time and path; a clock that jumps back ends all that was believed."""
-        if self._last_stamp_ns is not None and stamp_ns < self._last_stamp_ns:
+        if not self._past.follow(stamp_ns, pose):
             self._pipeline.reset()
-        if pose is not None:
-            if self._last_pose is not None:
-                self.travelled_m += pose.distance_m(self._last_pose)
-            self._last_pose = pose
-        self._last_stamp_ns = stamp_ns
-
-    def _admissible(self, stamp_ns: int) -> int:
-        """How many of this session's places are old and far enough to be searched."""
-        decision = self.config.decision
-        newest_ns = stamp_ns - int(decision.exclude_recent_s * NS)
-        count = bisect_right(self._own, newest_ns, key=lambda place: place.stamp_ns)
-        if decision.exclude_recent_m > 0 and self._last_pose is not None:
-            furthest_m = self.travelled_m - decision.exclude_recent_m
-            count = min(count, bisect_right(self._own, furthest_m, key=_travelled_m))
-        return count
 
     def _remember(self, query: Query) -> Place | None:
         if self.session_id is None or not self._keyframes.take(query.stamp_ns, query.pose):
             return None
-        if self._own and query.stamp_ns <= self._own[-1].stamp_ns:
-            return None  # places stay in order of time, which the exclusion of the past relies on
-        travelled_m = self.travelled_m if self._last_pose is not None else None
-        place = Place(0, self.session_id, query.stamp_ns, query.pose, self.camera, travelled_m)
+        if not self._past.takes(query.stamp_ns):
+            return None
+        place = Place(
+            0, self.session_id, query.stamp_ns, query.pose, self.camera, self._past.travelled_m
+        )
         thumbnail = None if query.image is None else encode_thumbnail(query.image)
         place = self.place_map.add(place, query.descriptor, thumbnail, query.local)
         self._pipeline.added(place)
-        self._own.append(place)
+        self._past.add(place)
         return place
 
 
@@ -226,10 +205,6 @@ def decode_thumbnail(jpeg: bytes) -> np.ndarray:
     """The inverse of `encode_thumbnail`: RGB (H, W, 3), uint8."""
     pixels = np.frombuffer(jpeg, np.uint8)
     return np.ascontiguousarray(cv2.imdecode(pixels, cv2.IMREAD_COLOR)[:, :, ::-1])
-
-
-def _travelled_m(place: Place) -> float:
-    return place.travelled_m or 0.0
 
 
 def thresholds(

@@ -10,10 +10,8 @@ from vpr_ros.recognition.neighbourhood import NEIGHBOURHOOD_M, PlaceArrays
 from vpr_ros.records import Signals
 
 SUE_PLACES = 10  # most similar places whose poses are compared
-SUE_SLOPE = (
-    80.0  # measured in docs/calibration.md; weight of a place: exp(slope * (similarity - best))
-)
-SUE_CLIP_M = 500.0  # further away is not further
+SUE_SLOPE = 80.0  # weight exp(slope * (similarity - best)); see docs/calibration.md
+SUE_CLIP = 10.0  # neighbourhoods; further away is not further
 LEAST_RIVALS = 10  # fewer have no deviation worth the name
 RIVAL_RANGE = 0.2  # a rival this much less similar is none: ambiguity 0
 
@@ -49,7 +47,8 @@ def measure(
 def spread(similarities: np.ndarray, places: PlaceArrays) -> float:
     """Spatial spread of the most similar places, 0 to 1, nan without two poses.
 
-    SUE (Zaffar et al.) with the clipping corrected: differences are clipped both ways.
+    SUE (Zaffar et al.) with the clipping corrected: differences are clipped both ways, and at ten
+    neighbourhoods in place of 500 m.
     """
     usable = np.flatnonzero(np.isfinite(similarities) & places.posed)
     if len(usable) < 2:
@@ -59,9 +58,10 @@ def spread(similarities: np.ndarray, places: PlaceArrays) -> float:
     weights = np.exp(SUE_SLOPE * (similarities[rows] - similarities[rows].max()))
     weights = weights / weights.sum()
     positions = places.positions_m[rows]
-    offset = np.clip(positions - weights @ positions, -SUE_CLIP_M, SUE_CLIP_M)
+    limit_m = SUE_CLIP * places.radius_m
+    offset = np.clip(positions - weights @ positions, -limit_m, limit_m)
     variance = float((weights @ offset**2).sum())
-    return float(np.sqrt(variance) / (np.sqrt(3.0) * SUE_CLIP_M))
+    return float(np.sqrt(variance) / (np.sqrt(3.0) * limit_m))
 
 
 def ambiguity(signals: Signals) -> float:

@@ -184,7 +184,7 @@ def start_model(config: TrainConfig) -> PlaceModel:
 def _threshold(ready: Ready) -> Threshold | None:
     """Measured on the training views; None where no area has two places."""
     config, device = ready.job.config, resolve_device(ready.job.config.device)
-    learner = Learner(ready.model, config, Team(), device)
+    learner = Learner(ready.model, config, Team(), device, ready.teacher)
     feed = PictureFeed(ready.views, ready.model, config, device)
     rng = np.random.default_rng([config.seed, 6])
     areas = measure_similarities(
