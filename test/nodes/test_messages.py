@@ -10,7 +10,7 @@ from nav_msgs.msg import Odometry
 from std_msgs.msg import Header
 
 from vpr_msgs.msg import LoopClosure, PlaceMatch
-from vpr_ros.config import NodeConfig
+from vpr_ros.config import NodeConfig, VerificationConfig
 from vpr_ros.maps.place_map import MapInfo
 from vpr_ros.nodes.messages import (
     Signature,
@@ -159,12 +159,15 @@ def test_evidence_is_told():
     first, second = match.candidates
     assert (first.verification, first.matches, first.inliers) == (first.VERIFY_PASSED, 40, 30)
     assert first.inlier_ratio == 0.75 and first.score == 1.5
-    assert second.verification == second.VERIFY_NOT_TRIED and math.isnan(second.score)
-    failed, unmatched = (
-        place_match(verified(*counts), HEADER, ARRIVAL, SIGNATURE).candidates[0].verification
-        for counts in ((3, 40), (0, 0))
+    assert second.verification == second.VERIFY_UNAVAILABLE and math.isnan(second.score)
+    for counts in ((3, 40), (0, 0)):
+        match = place_match(verified(*counts), HEADER, ARRIVAL, SIGNATURE)
+        assert match.candidates[0].verification == first.VERIFY_FAILED
+    off = replace(SIGNATURE.config, verification=VerificationConfig(candidates=0))
+    bare = place_match(
+        recognition(Verdict.ACCEPTED, POSED), HEADER, ARRIVAL, replace(SIGNATURE, config=off)
     )
-    assert (failed, unmatched) == (first.VERIFY_FAILED, first.VERIFY_UNAVAILABLE)
+    assert bare.candidates[0].verification == first.VERIFY_NOT_TRIED
     closure = closed(verified(30, 40))
     assert (closure.matches, closure.inliers, closure.inlier_ratio) == (40, 30, 0.75)
     assert closure.probability == pytest.approx(0.97)

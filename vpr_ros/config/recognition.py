@@ -109,7 +109,7 @@ class RerankingConfig:
 class VerificationConfig:
     """How the best candidates are verified by geometry."""
 
-    candidates: int = option(0, 'best candidates verified; 0: none', 0, 100)
+    candidates: int = option(3, 'best candidates verified; 0: none', 0, 100)
     matches: str = option(
         'auto',
         'what is matched; sift: points of the images, of places their thumbnails; local: local '

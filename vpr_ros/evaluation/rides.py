@@ -29,6 +29,12 @@ from vpr_ros.records import Camera, Place, Pose, Recognition, Timings, Verdict
 
 STEP_NS = 1_000_000_000  # between the images of a set that has no stamps
 
+Prepare = Callable[[PlaceMap, RecognizerConfig], None]
+
+
+def nothing(place_map: PlaceMap, config: RecognizerConfig) -> None:
+    """Leave a map as it is."""
+
 
 @dataclass(frozen=True)
 class Ride:
@@ -113,7 +119,7 @@ def described(
 
 
 def play(
-    model: PlaceModel, ride: Ride, config: RecognizerConfig, prepare: Callable[[PlaceMap], None]
+    model: PlaceModel, ride: Ride, config: RecognizerConfig, prepare: Prepare = nothing
 ) -> list[Recognition]:
     """Answer the queries of a ride one after the other.
 
@@ -121,14 +127,14 @@ def play(
         model: that described them.
         ride: what is asked.
         config: of the front door.
-        prepare: is given the map before the first query.
+        prepare: is given the map and the settings before the first query.
     """
     with ExitStack() as stack:
         place_map = stack.enter_context(map_of(model, ride))
         session = place_map.add_session(ride.name) if ride.meets_itself else None
         if ride.camera and place_map.writable:
             place_map.beside.put_camera(ride.camera_name, ride.camera)
-        prepare(place_map)
+        prepare(place_map, config)
         recognizer = Recognizer(model, place_map, fitted(config, ride), session, ride.camera_name)
         if ride.camera:
             recognizer.see_through(ride.camera)

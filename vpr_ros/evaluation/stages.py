@@ -14,7 +14,7 @@ from vpr_ros.evaluation.drives import places_of
 from vpr_ros.evaluation.evaluate import Options, score_recognitions
 from vpr_ros.evaluation.protocols import Track
 from vpr_ros.evaluation.result import Evaluation, plain
-from vpr_ros.evaluation.rides import Ride, map_of, play
+from vpr_ros.evaluation.rides import Prepare, Ride, map_of, nothing, play
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.calibration import calibrator_for
@@ -24,8 +24,8 @@ from vpr_ros.records import Recognition, Timings
 Confidence = Callable[[Recognition], float]
 Change = Callable[[RecognizerConfig], RecognizerConfig]
 
-VERIFIED = 5  # candidates, where the settings ask for none
-FALSE_CLOSURE_RATE = 0.01
+VERIFIED = 3  # candidates, where the settings ask for none
+LIKELY = 0.9  # probability asked for, where the settings ask for none
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,6 @@ def bare(config: RecognizerConfig) -> RecognizerConfig:
         reranking=replace(config.reranking, method='none'),
         verification=replace(config.verification, candidates=0),
         temporal=replace(config.temporal, method='none'),
-        decision=replace(config.decision, max_false_closure_rate=0.0, min_probability=0.0),
     )
 
 
@@ -100,8 +99,10 @@ def with_sequence(config: RecognizerConfig) -> RecognizerConfig:
 
 
 def with_probability(config: RecognizerConfig) -> RecognizerConfig:
-    rate = config.decision.max_false_closure_rate or FALSE_CLOSURE_RATE
-    return replace(config, decision=replace(config.decision, max_false_closure_rate=rate))
+    decision = config.decision
+    if not decision.max_false_closure_rate and not decision.min_probability:
+        decision = replace(decision, min_probability=LIKELY)
+    return replace(config, decision=decision)
 
 
 def chain(*changes: Change) -> Change:
@@ -187,7 +188,7 @@ def compare(
     ride: Ride,
     config: RecognizerConfig,
     chosen: Sequence[Stage] | None = None,
-    prepare: Callable[[PlaceMap], None] = lambda place_map: None,
+    prepare: Prepare = nothing,
     progress: Progress = lambda done, total: None,
 ) -> list[StageResult]:
     """Answer a ride with each set of stages and score the answers.
@@ -197,12 +198,13 @@ def compare(
         ride: what is asked.
         config: settings of the stages; which of them are on is up to each set.
         chosen: sets of stages; None: those of `stages`.
-        prepare: is given each map before its first query, to put a calibrator into it.
+        prepare: is given each map and the settings before the first query, to put a calibrator
+            into it.
         progress: called with sets answered and sets in all.
     """
     if chosen is None:
         has_local = any(query.local is not None for query in ride.queries)
-        chosen = stages(has_local, is_calibrated(model, ride, prepare))
+        chosen = stages(has_local, is_calibrated(model, ride, config, prepare))
     results = []
     for stage in chosen:
         answers = play(model, ride, stage.change(config), prepare)
@@ -211,10 +213,12 @@ def compare(
     return results
 
 
-def is_calibrated(model: PlaceModel, ride: Ride, prepare: Callable[[PlaceMap], None]) -> bool:
+def is_calibrated(
+    model: PlaceModel, ride: Ride, config: RecognizerConfig, prepare: Prepare
+) -> bool:
     """Whether there will be a calibrator when the ride is answered."""
     with map_of(model, ride) as place_map:
-        prepare(place_map)
+        prepare(place_map, config)
         return calibrator_for(model, place_map) is not None
 
 

@@ -132,11 +132,10 @@ def camera_from_json(text: str) -> Camera:
     data = json.loads(text)
     height, width = map(int, data['size'])
     base = data['base']
+    fx, fy, cx, cy = (float(data[key]) for key in ('fx', 'fy', 'cx', 'cy'))
+    distortion = tuple(map(float, data['distortion']))
     return Camera(
-        (height, width),
-        *(float(data[key]) for key in ('fx', 'fy', 'cx', 'cy')),
-        distortion=tuple(map(float, data['distortion'])),
-        base=None if base is None else _pose(base),
+        (height, width), fx, fy, cx, cy, distortion, None if base is None else _pose(base)
     )
 
 

@@ -210,12 +210,11 @@ def _pose_in_map(best: Candidate, config: NodeConfig) -> PoseWithCovariance:
     return PoseWithCovariance(pose=to_pose(here), covariance=covariance.ravel())
 
 
-def _verified(candidate: Candidate, config: NodeConfig) -> int:
+def _verified(rank: int, candidate: Candidate, config: NodeConfig) -> int:
     found = candidate.verification
     if found is None:
-        return PlaceCandidate.VERIFY_NOT_TRIED
-    if not found.matches:
-        return PlaceCandidate.VERIFY_UNAVAILABLE
+        tried = rank < config.verification.candidates
+        return PlaceCandidate.VERIFY_UNAVAILABLE if tried else PlaceCandidate.VERIFY_NOT_TRIED
     if passed(found, config.verification):
         return PlaceCandidate.VERIFY_PASSED
     return PlaceCandidate.VERIFY_FAILED
@@ -231,7 +230,7 @@ def _candidate(rank: int, candidate: Candidate, config: NodeConfig) -> PlaceCand
         rank=rank,
         similarity=candidate.similarity,
         score=math.nan if candidate.score is None else candidate.score,
-        verification=_verified(candidate, config),
+        verification=_verified(rank, candidate, config),
         matches=found.matches if found else 0,
         inliers=found.inliers if found else 0,
         inlier_ratio=found.ratio if found else 0.0,

@@ -28,7 +28,7 @@ PORTABLE = tuple(name for name in DIRECTION if name != 'similarity')  # across m
 RIDGE = 1.0
 CONFIDENCE = 0.95  # that no more is wrong than was promised
 COUNT_STEP = 1.5  # bounds are taken at numbers of accepted answers this factor apart
-DEFAULT = 'calibration.json'
+DEFAULT, VERIFIED = 'calibration.json', 'calibration_verified.json'
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ class Calibrator:
             if rate <= max_false_closure_rate:
                 return probability
         return math.inf
+
+    @property
+    def least_rate(self) -> float:
+        """Smallest false closure rate that the data of the fit can promise."""
+        return min((rate for _, rate in self.bounds), default=1.0)
 
     def to_json(self) -> str:
         return json.dumps({'format': FORMAT, **asdict(self)}, indent=1, allow_nan=False)
@@ -256,8 +261,15 @@ def design(rows: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> tuple[np.nd
     return known, np.where(known, (rows - mean) / scale, 0.0)
 
 
-def calibrator_for(model: PlaceModel, place_map: PlaceMap) -> Calibrator | None:
-    """The map's own calibrator, else the default one where it fits, else None.
+def calibrator_for(
+    model: PlaceModel, place_map: PlaceMap, verified: bool = False
+) -> Calibrator | None:
+    """The map's own calibrator, else the default one, else None.
+
+    Args:
+        model: that describes queries and places.
+        place_map: what is searched.
+        verified: whether candidates are verified by geometry, which another default knows.
 
     Raises:
         MapError: the map's calibrator is damaged, or another model's.
@@ -269,7 +281,7 @@ def calibrator_for(model: PlaceModel, place_map: PlaceMap) -> Calibrator | None:
                 f"the calibrator of {place_map.path} is another model's: run `vpr calibrate`"
             )
         return own
-    default = files('vpr_ros') / 'resource' / DEFAULT
+    default = files('vpr_ros') / 'resource' / (VERIFIED if verified else DEFAULT)
     if not default.is_file():
         return None
-    return Calibrator.from_json(default.read_text(encoding='utf-8'), DEFAULT)
+    return Calibrator.from_json(default.read_text(encoding='utf-8'), default.name)

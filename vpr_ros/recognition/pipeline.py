@@ -72,15 +72,17 @@ class Pipeline:
         self._reranker = build_reranker(config.reranking)
         self._verifier = Verifier(config.verification, place_map, camera)
         self._temporal = build_temporal(config.temporal, config.decision.neighbourhood_m)
-        self._agreement = Agreement(config.decision)
+        self._agreement = Agreement(config.decision)  # of queries that were not refused
+        self._run = Agreement(config.decision)  # of all: evidence, whatever was decided before
 
     def reset(self) -> None:
         """Forget the queries before: after a jump in time, or one that could not be answered."""
         self._agreement.reset()
+        self._run.reset()
         self._temporal.reset()
 
     def interrupt(self) -> None:
-        """A query that said nothing ends the run of agreeing ones; the filter goes on."""
+        """A refused query ends the run that may be accepted; what was seen stays evidence."""
         self._agreement.reset()
 
     def added(self, place: Place) -> None:
@@ -147,16 +149,19 @@ class Pipeline:
             )
         )  # fmt: skip
         ranked, candidates = candidates[0], self._believed(candidates, support, similarities)
+        mass = support.mass if candidates[0] is ranked else support.believed
+        if candidates[0].verification is None:  # it was not among the best few
+            candidates = self._verified(query, candidates[:1]) + candidates[1:]
         best = candidates[0]
-        mass = support.mass if best is ranked else support.believed
         count = self._agreement.update(query.stamp_ns, best.place, query.repeated)
+        run = self._run.update(query.stamp_ns, best.place, query.repeated)
         signals = measure(
             similarities, self._rows[best.place.id], self._arrays,
             self.config.decision.neighbourhood_m,
         )  # fmt: skip
         signals = replace(
             signals, **_geometry(best), local=_local(best, query), support=mass,
-            agreement=float(count),
+            agreement=float(run),
         )  # fmt: skip
         probability = self.calibrator.probability(signals) if self.calibrator else math.nan
         return Evidence(tuple(candidates), signals, probability, ambiguity(signals), count, pool)

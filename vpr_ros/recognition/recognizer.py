@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -59,7 +60,8 @@ class Recognizer:
         self.config = config or RecognizerConfig()
         self.session_id = session_id
         self.camera = camera
-        calibrator = calibrator_for(model, place_map)
+        verified = self.config.verification.candidates > 0
+        calibrator = calibrator_for(model, place_map, verified)
         self.thresholds = thresholds(model, place_map, self.config, calibrator)
         self._pipeline = Pipeline(
             place_map, self.config, model.input.size, place_map.camera(camera), calibrator
@@ -202,9 +204,16 @@ def encode_thumbnail(image: np.ndarray, width: int = THUMBNAIL_WIDTH) -> bytes:
 
 
 def decode_thumbnail(jpeg: bytes) -> np.ndarray:
-    """The inverse of `encode_thumbnail`: RGB (H, W, 3), uint8."""
+    """The inverse of `encode_thumbnail`: RGB (H, W, 3), uint8.
+
+    Raises:
+        ImageError: it is no JPEG.
+    """
     pixels = np.frombuffer(jpeg, np.uint8)
-    return np.ascontiguousarray(cv2.imdecode(pixels, cv2.IMREAD_COLOR)[:, :, ::-1])
+    image = cv2.imdecode(pixels, cv2.IMREAD_COLOR)
+    if image is None:
+        raise ImageError('the thumbnail is no JPEG')
+    return np.ascontiguousarray(image[:, :, ::-1])
 
 
 def thresholds(
@@ -227,11 +236,20 @@ def thresholds(
                 f'{place_map.path} has no calibrator, which an accepted probability needs: '
                 'run `vpr calibrate`, or set decision.similarity_threshold'
             )
-        given = decision.min_probability
-        return Thresholds(
-            similarity, given or calibrator.threshold_for(decision.max_false_closure_rate)
-        )
+        return Thresholds(similarity, decision.min_probability or _promised(calibrator, config))
     return Thresholds(_similarity(model, place_map, config))
+
+
+def _promised(calibrator: Calibrator, config: RecognizerConfig) -> float:
+    rate = config.decision.max_false_closure_rate
+    threshold = calibrator.threshold_for(rate)
+    if math.isinf(threshold):
+        raise ConfigError(
+            f'max_false_closure_rate {rate:g} cannot be promised: the data of the calibrator '
+            f'allow {calibrator.least_rate:.2g} at best; run `vpr calibrate` with a longer drive, '
+            'ask for less, or set decision.min_probability'
+        )
+    return threshold
 
 
 def _similarity(model: PlaceModel, place_map: PlaceMap, config: RecognizerConfig) -> float:

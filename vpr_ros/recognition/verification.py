@@ -73,7 +73,9 @@ class Verifier:
     def verify(self, query: QueryView, candidates: list[Candidate]) -> list[Candidate]:
         """Fill `verification` of the first `config.candidates`; the others come back untouched.
 
-        Images that are blank, missing or damaged give no matches, never an error.
+        Images that are blank or damaged give no matches, never an error. Where there is nothing
+        to match, as with a place without thumbnail and local features, it stays None: what is not
+        there contradicts nothing.
         """
         some = candidates[: self.config.candidates]
         if not some:
@@ -85,6 +87,8 @@ class Verifier:
         return found + candidates[len(some) :]
 
     def _judge(self, query: QueryView, candidate: Candidate, matches: Matches) -> Candidate:
+        if 0 in matches.query_size + matches.place_size:
+            return candidate
         ours, theirs = self.query_camera, self._map.camera(candidate.place.camera)
         depth = depth_at(query.depth, matches.query, matches.query_size)
         found = explain(
@@ -143,17 +147,18 @@ class Verifier:
     def _by_local(
         self, query: QueryView, image: np.ndarray | None, candidates: list[Candidate]
     ) -> list[Matches]:
-        nothing = [_no_matches(LOCAL, query.input_size, query.input_size)] * len(candidates)
+        absent = _no_matches(LOCAL, (0, 0), (0, 0))
+        if query.local is None or min(query.input_size) < 1 or not query.local.tokens.shape[1]:
+            return [absent] * len(candidates)
         blank = image is None or image.std() < keypoints.LEAST_DEVIATION
-        if query.local is None or min(query.input_size) < 1 or (query.image is not None and blank):
-            return nothing
         features, known = self._map.local_features([x.place.id for x in candidates])
-        if not known.any() or not query.local.tokens.shape[1]:
-            return nothing
+        if (query.image is not None and blank) or not known.any():
+            nothing = _no_matches(LOCAL, query.input_size, query.input_size)
+            return [nothing if there else absent for there in known]
         pairs = keypoints.match_local(query.local, features)
         return [
-            self._refined(query, image, candidate, *pair)
-            for candidate, pair in zip(candidates, pairs, strict=True)
+            self._refined(query, image, candidate, *pair) if there else absent
+            for candidate, pair, there in zip(candidates, pairs, known, strict=True)
         ]
 
     def _refined(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,6 +129,15 @@ class Learner:
             'averaged': self.average.count,
             'scaler': self.descent.scaler.state_dict(),
         }
+
+    def leave_team(self) -> None:
+        """Let go of the other processes, while their group still exists.
+
+        Freed after it, the reducer ends the group's last thread while it holds the interpreter's
+        lock, for which that thread may be waiting: the process would never end.
+        """
+        self.call = self.student
+        gc.collect()
 
     @torch.no_grad()
     def restore(self, saved: State) -> None:

@@ -87,6 +87,7 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.learner.leave_team()
         self._open.close()
 
     @property
