@@ -6,11 +6,22 @@ import numpy as np
 import pytest
 from shared_data import shared_data
 
+from vpr_ros.config import RecognizerConfig
 from vpr_ros.errors import DatasetError
 from vpr_ros.evaluation.datasets import read_dataset
 from vpr_ros.evaluation.evaluate import DescribedSet, Options, evaluate_descriptors
 from vpr_ros.evaluation.loop_sets import close_loops, describe
 from vpr_ros.evaluation.protocols import Track
+from vpr_ros.evaluation.rides import play, ride_through
+from vpr_ros.evaluation.stages import (
+    Stage,
+    bare,
+    by_inliers,
+    by_similarity,
+    chain,
+    compare,
+    with_verification,
+)
 from vpr_ros.models import build_model
 
 
@@ -38,6 +49,32 @@ def test_a_street_without_a_loop(nano):
     assert data.rule.gap_s == 2.0  # the default of 10 s would leave out the whole clip
     closures = close_loops(nano, data, describe(nano, data.images)).closures
     assert closures.accepted == 0
+
+
+@pytest.mark.parametrize('name', ['sage_nano', 'folpp_nano'])
+def test_nothing_is_closed_on_a_street_without_a_loop_by_any_stage(name):
+    data = read_dataset('kitti-noloop', shared_data())
+    model = build_model(name, 'cpu')
+    ride = ride_through(model, data, lambda done, total: None)
+    answers = play(model, ride, RecognizerConfig())
+    assert not any(answer.accepted for answer in answers)
+    asked = [answer for answer in answers if answer.candidates]
+    assert len(asked) > 25  # there was something to deceive it
+    assert all(answer.best.verification is not None for answer in asked)
+
+
+def test_geometry_lifts_the_drone_in_a_room(nano):
+    """Average precision by inliers against that by similarity, over the same candidates."""
+    data = read_dataset('euroc', shared_data())
+    ride = ride_through(nano, data, lambda done, total: None)
+    chosen = [
+        Stage('similarity', bare, by_similarity),
+        Stage('verified', chain(bare, with_verification), by_inliers),
+    ]
+    alone, verified = (result.figures() for result in compare(nano, ride, RecognizerConfig(),
+                                                              chosen))  # fmt: skip
+    assert verified['ap'] > alone['ap'] + 0.05
+    assert verified['r@100p'] >= alone['r@100p']
 
 
 def test_a_set_without_positions_cannot_be_driven(nano):
