@@ -163,6 +163,7 @@ def run_info(arguments: argparse.Namespace) -> None:
             'model': f'{info.model}:{info.fingerprint[:16]}',
             'descriptor': f'{info.dim} x fp16',
             **_compression(place_map),
+            **_beside(place_map),
             'frame': info.frame,
             'created': info.created,
             'places': f'{len(places)}, {posed} with a pose',
@@ -174,6 +175,19 @@ def run_info(arguments: argparse.Namespace) -> None:
             count = sum(place.session_id == number for place in places)
             table.add_row(f'session {number}', f'{name}: {count} places, {created}, {source}')
     console.print(table)
+
+
+def _beside(place_map: PlaceMap) -> dict[str, str]:
+    """What the map holds for the stages after the search."""
+    shown, beside = {}, place_map.beside
+    count, size = beside.features_size()
+    if count:
+        shown['local features'] = f'of {count} places, {size / count / 1000:.1f} kB each'
+    for name, camera in beside.cameras.items():
+        mounted = 'mounting known' if camera.base else 'mounting not known'
+        shown[f'camera {name}'] = f'{camera.size[1]}x{camera.size[0]}, {mounted}'
+    shown['calibrator'] = 'its own' if beside.calibrator() else 'the default'
+    return shown
 
 
 def _compression(place_map: PlaceMap) -> dict[str, str]:

@@ -86,8 +86,9 @@ class RerankingConfig:
     """How candidates of the search are ordered anew by their local features (methods 6.2, 6.3)."""
 
     method: str = option(
-        'none',
-        'none; folpp: reliability-weighted matches fused with the similarity; fol: number of '
+        'folpp',
+        'none; folpp: reliability-weighted matches fused with the similarity, where there are '
+        'local features; fol: number of '
         'matches of a fixed number of candidates',
         choices=('none', 'folpp', 'fol'),
     )

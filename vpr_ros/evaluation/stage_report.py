@@ -18,22 +18,40 @@ from vpr_ros.evaluation.theme import LIGHT, style
 
 CUMULATIVE = 5  # sets of stages that add up; each of the others stands for itself
 COLUMNS = {
-    'r@1': '.2f', 'ap': '.2f', 'r@100p': '.2f', 'right': 'd', 'of': 'd', 'wrong': 'd',
-    'wrong per 1000': '.1f', 'wrong per km': '.1f', 'delay s': '.1f', 'own ms': '.1f',
-}  # fmt: skip
+    'R@1': ('r@1', '.2f'),
+    'AP': ('ap', '.2f'),
+    'R@100P': ('r@100p', '.2f'),
+    'right': ('right', 'd'),
+    'wrong': ('wrong', 'd'),
+    '/km': ('wrong per km', '.1f'),
+    '/1000': ('wrong per 1000', '.1f'),
+    'delay': ('delay s', '.1f'),
+    'ms': ('own ms', '.1f'),
+}
+LEGEND = (
+    'right, wrong: closures accepted; /km, /1000: wrong ones per kilometre or 1000 queries; '
+    'delay: s to the first right one of a revisit; ms: median of these stages alone'
+)
 
 
 def stage_table(name: str, results: Sequence[StageResult]) -> Table:
-    """Rows of sets of stages, columns of figures."""
-    table = Table(title=name)
+    """Rows of sets of stages, columns of figures; narrow enough for 80 characters."""
+    figures = [result.figures() for result in results]
+    title = f'{name}: {figures[0]["of"]} revisits'
+    table = Table(title=title, caption=LEGEND, padding=(0, 0, 0, 1), collapse_padding=True)
     table.add_column('stages', no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column, justify='right')
-    for result in results:
-        figures = result.figures()
-        table.add_row(
-            result.name, *(shown(figures[column], form) for column, form in COLUMNS.items())
-        )
+    known = [
+        column
+        for column, (key, _) in COLUMNS.items()
+        if any(row[key] is not None for row in figures)
+    ]
+    if '/km' in known:
+        known.remove('/1000')
+    for column in known:
+        table.add_column(column, justify='right', no_wrap=True)
+    for row in figures:
+        cells = (shown(row[key], form) for key, form in (COLUMNS[column] for column in known))
+        table.add_row(row['stages'], *cells)
     return table
 
 
