@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WRONG_USE = 2
 FAILED = 1
+LAST_CALL_S = 10.0  # for a call-back under way when the process is to end
+LOOK_UP_S = 0.5  # how often the spinning thread looks whether it is still wanted
 
 
 def run(module: str, class_: str, argv: list[str]) -> int:
@@ -68,7 +70,6 @@ def _run(module: str, class_: str, argv: list[str]) -> int:
         try:
             return _live(node, executor)
         finally:
-            _on_signals(signal.SIG_IGN)  # the map is being closed
             executor.shutdown()
             node.end()
     finally:
@@ -79,18 +80,25 @@ def _live(node: ReportingLifecycleNode, executor: Executor) -> int:
     if node.get_parameter('autostart').value and not node.start():
         return FAILED
     # Signals reach the main thread only between two lines of Python, so another one waits in C++.
-    spinning = threading.Thread(target=_spin, args=(node, executor), daemon=True)
+    stop = threading.Event()
+    spinning = threading.Thread(target=_spin, args=(node, executor, stop), daemon=True)
     spinning.start()
-    spinning.join()
+    try:
+        spinning.join()
+    finally:
+        _on_signals(signal.SIG_IGN)  # the map is being closed
+        # Before the executor: what its shutdown destroys would wake a thread about to wait.
+        stop.set()
+        executor.wake()
+        spinning.join(LAST_CALL_S)
     return FAILED
 
 
-def _spin(node: ReportingLifecycleNode, executor: Executor) -> None:
+def _spin(node: ReportingLifecycleNode, executor: Executor, stop: threading.Event) -> None:
     """Spin, also past what a call-back raises: rclpy 7 does for a transition out of turn."""
-    while executor.context.ok():
+    while executor.context.ok() and not stop.is_set():
         try:
-            executor.spin()
-            return
+            executor.spin_once(timeout_sec=LOOK_UP_S)
         except Exception as error:
             node.get_logger().error(f'{type(error).__name__}: {error}')
 

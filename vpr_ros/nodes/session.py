@@ -13,7 +13,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-LOOK_UP_S = 0.5  # how often a spinning thread looks whether it is still wanted
+from vpr_ros.nodes.process import LOOK_UP_S
 
 
 @contextmanager

@@ -27,6 +27,7 @@ def _run(argv: list[str]) -> int:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
+    from vpr_ros.nodes.session import spinning
     from vpr_ros.nodes.training_node import Trainer
 
     stop = threading.Event()
@@ -38,19 +39,20 @@ def _run(argv: list[str]) -> int:
         sys.stderr.write(f'wrong arguments: {str(error).partition(", at /")[0]}\n')
         return WRONG_USE
     node = Trainer(stop)
-    spinning = threading.Thread(target=rclpy.spin, args=(node,), daemon=True)
-    spinning.start()
     try:
-        node.carry_out()
+        with spinning(node.context, node):
+            try:
+                node.carry_out()
+            finally:
+                node.linger()
     except ConfigError:
         return WRONG_USE
     except VprError:
         return FAILED
     finally:
-        node.linger()
-        rclpy.try_shutdown()
-        spinning.join()
+        # Not before nobody spins any more: a thread that is about to wait would never wake.
         node.destroy_node()
+        rclpy.try_shutdown()
     return 0
 
 
