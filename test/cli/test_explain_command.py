@@ -77,7 +77,7 @@ def test_a_moment_is_explained_after_what_came_before(run, small_bag, capsys):
 def test_settings_reach_the_front_door(run, tmp_path, capsys):
     query = save(texture(7), tmp_path / 'query.png')
     run(query, '--json', '--search.top_k', '4', '--verification.candidates', '2',
-        '--verification.matches', 'sift')  # fmt: skip
+        '--verification.matches', 'sift', '--verification.min_inliers', '4')  # fmt: skip
     found = json.loads(capsys.readouterr().out)['candidates']
     assert len(found) == 4
     assert [c['inliers'] is None for c in found] == [False, False, True, True]

@@ -63,9 +63,10 @@ def test_nothing_is_closed_on_a_street_without_a_loop_by_any_stage(name):
     assert all(answer.best.verification is not None for answer in asked)
 
 
-def test_geometry_lifts_the_drone_in_a_room(nano):
+def test_geometry_lifts_the_drone_in_a_room():
     """Average precision by inliers against that by similarity, over the same candidates."""
     data = read_dataset('euroc', shared_data())
+    nano = build_model('folpp_nano', 'cpu')
     ride = ride_through(nano, data, lambda done, total: None)
     chosen = [
         Stage('similarity', bare, by_similarity),

@@ -180,8 +180,16 @@ def matches_nothing(found):
 def test_bad_thumbnails_match_nothing(places, thumbnail):
     found = Verifier(config(), Map([thumbnail])).verify(QueryView(places[0]), candidates(1))
     assert matches_nothing(found[0].verification)
-    missing = thumbnail in (None, b'', b'no JPEG')
-    assert (found[0].verification is None) == missing  # what is not there contradicts nothing
+    assert found[0].verification is None  # what is not there contradicts nothing
+
+
+def test_a_wall_without_texture_is_not_judged(places):
+    wall = np.full((240, 320, 3), 90, np.uint8)
+    cv2.circle(wall, (100, 100), 40, (200, 180, 160), -1)  # ten keypoints at most
+    verifier = Verifier(config(), Map([jpeg(wall), jpeg(places[0])]))
+    assert verifier.verify(QueryView(wall), candidates(2))[0].verification is None
+    textured = verifier.verify(QueryView(places[0]), candidates(2))
+    assert textured[0].verification is None and textured[1].verification is not None
 
 
 def test_the_same_image_twice_passes(places):

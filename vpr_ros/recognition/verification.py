@@ -16,6 +16,7 @@ from vpr_ros.recognition.motion import relative_pose
 from vpr_ros.records import Camera, Candidate, LocalFeatures, Verification
 
 SIFT, LOCAL = 'sift', 'local features'
+KEYPOINTS_PER_INLIER = 2  # an image with fewer has too little texture to be judged by
 CACHED_PLACES = 128  # whose keypoints are kept: 0.3 MB each
 PATCH = 20  # pixels of a thumbnail searched around a patch centre
 
@@ -73,9 +74,9 @@ class Verifier:
     def verify(self, query: QueryView, candidates: list[Candidate]) -> list[Candidate]:
         """Fill `verification` of the first `config.candidates`; the others come back untouched.
 
-        Images that are blank or damaged give no matches, never an error. Where there is nothing
-        to match, as with a place without thumbnail and local features, it stays None: what is not
-        there contradicts nothing.
+        Damaged images give no matches, never an error. Where there is nothing to judge by, as
+        with a place without thumbnail and local features, or a wall without texture, it stays
+        None: what is not there contradicts nothing.
         """
         some = candidates[: self.config.candidates]
         if not some:
@@ -128,10 +129,9 @@ class Verifier:
 
     def _by_sift(self, ours: Keypoints | None, place_id: int) -> Matches:
         theirs = self._keypoints(place_id)
-        if ours is None or theirs is None:
-            return _no_matches(
-                SIFT, ours.size if ours else (0, 0), theirs.size if theirs else (0, 0)
-            )
+        least = KEYPOINTS_PER_INLIER * self.config.min_inliers
+        if ours is None or theirs is None or min(len(ours.points), len(theirs.points)) < least:
+            return _no_matches(SIFT, (0, 0), (0, 0))
         return Matches(SIFT, *keypoints.match_sift(ours, theirs), ours.size, theirs.size)
 
     def _keypoints(self, place_id: int) -> Keypoints | None:
