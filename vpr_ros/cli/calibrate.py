@@ -10,13 +10,9 @@ from pathlib import Path
 from rich.table import Table
 
 from vpr_ros.cli.console import console, progress, show_losses
-from vpr_ros.cli.evaluate import (
-    add_recognizer_options,
-    add_rule_options,
-    chosen_rule,
-    recognizer_config,
-)
+from vpr_ros.cli.evaluate import add_rule_options, chosen_rule
 from vpr_ros.cli.maps import add_drive_options, chosen_model, drive_options
+from vpr_ros.cli.options import add_stages, read_stages
 
 RATES = (0.01, 0.05, 0.1)
 
@@ -30,14 +26,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument('--report', help='PNG of the reliability diagram to write')
     add_rule_options(parser)
     add_drive_options(parser)
-    add_recognizer_options(parser)
+    add_stages(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     from vpr_ros.evaluation.calibrate import calibrate_map
 
-    rule, config = chosen_rule(arguments), recognizer_config(arguments)
+    rule, config = chosen_rule(arguments), read_stages(arguments)
     model, options = chosen_model(arguments), drive_options(arguments)
     with progress('recognising') as report:
         found = calibrate_map(

@@ -9,15 +9,7 @@ from rich.table import Table
 
 from vpr_ros.cli.console import console, progress, show_losses
 from vpr_ros.cli.maps import add_drive_options, chosen_model, drive_options
-from vpr_ros.cli.options import add_settings, read_settings
-from vpr_ros.config import (
-    DecisionConfig,
-    RecognizerConfig,
-    RerankingConfig,
-    SearchConfig,
-    TemporalConfig,
-    VerificationConfig,
-)
+from vpr_ros.cli.options import add_stages, read_stages
 
 RULE_HELP = (
     'what a true match is: slam (10 m, 45 deg, 30 s and 50 m ago), indoor (1.5 m, 45 deg, 10 s), '
@@ -37,7 +29,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     add_rule_options(evaluate)
     add_drive_options(evaluate)
-    add_recognizer_options(evaluate)
+    add_stages(evaluate)
     evaluate.set_defaults(run=run)
 
 
@@ -55,14 +47,6 @@ def add_rule_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_recognizer_options(parser: argparse.ArgumentParser) -> None:
-    """Options of every stage of the front door."""
-    add_settings(
-        parser, search=SearchConfig, reranking=RerankingConfig, verification=VerificationConfig,
-        temporal=TemporalConfig, decision=DecisionConfig,
-    )  # fmt: skip
-
-
 def run(arguments: argparse.Namespace) -> None:
     (run_stages if arguments.stages else run_once)(arguments)
 
@@ -72,7 +56,7 @@ def run_once(arguments: argparse.Namespace) -> None:
     from vpr_ros.evaluation.drives import evaluate_drive
     from vpr_ros.evaluation.report import write_report
 
-    rule, config = chosen_rule(arguments), recognizer_config(arguments)
+    rule, config = chosen_rule(arguments), read_stages(arguments)
     model, options = chosen_model(arguments), drive_options(arguments)
     with progress('recognising') as report:
         drive = evaluate_drive(
@@ -91,7 +75,7 @@ def run_stages(arguments: argparse.Namespace) -> None:
     from vpr_ros.evaluation.stage_report import stage_table, write_stages
     from vpr_ros.evaluation.stages import compare
 
-    rule, config = chosen_rule(arguments), recognizer_config(arguments)
+    rule, config = chosen_rule(arguments), read_stages(arguments)
     model, options = chosen_model(arguments), drive_options(arguments)
     with progress('describing') as report:
         ride = ride_of_bag(
@@ -112,17 +96,6 @@ def chosen_rule(arguments: argparse.Namespace):
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     rule = preset(arguments.rule)
     return replace(rule, name=f'{rule.name}, changed', **given) if given else rule
-
-
-def recognizer_config(arguments: argparse.Namespace) -> RecognizerConfig:
-    """Settings of the front door from the command line."""
-    return RecognizerConfig(
-        read_settings(arguments, 'search', SearchConfig()),
-        read_settings(arguments, 'reranking', RerankingConfig()),
-        read_settings(arguments, 'verification', VerificationConfig()),
-        read_settings(arguments, 'temporal', TemporalConfig()),
-        read_settings(arguments, 'decision', DecisionConfig()),
-    )
 
 
 def show(drive) -> None:

@@ -16,16 +16,8 @@ from rich.table import Table
 
 from vpr_ros.cli.console import console, show_losses
 from vpr_ros.cli.maps import add_drive_options, drive_options
-from vpr_ros.cli.options import add_settings, given_settings, read_settings
-from vpr_ros.config import (
-    DecisionConfig,
-    ModelConfig,
-    RecognizerConfig,
-    RerankingConfig,
-    SearchConfig,
-    TemporalConfig,
-    VerificationConfig,
-)
+from vpr_ros.cli.options import add_stages, given_settings, read_settings, read_stages
+from vpr_ros.config import ModelConfig
 from vpr_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,10 +27,6 @@ if TYPE_CHECKING:
     from vpr_ros.recognition.recognizer import Recognizer
     from vpr_ros.records import LocalFeatures, Recognition
 
-STAGES = {
-    'search': SearchConfig, 'reranking': RerankingConfig, 'verification': VerificationConfig,
-    'temporal': TemporalConfig, 'decision': DecisionConfig,
-}  # fmt: skip
 BAGS = ('.bag', '.mcap', '.db3')
 CONTEXT_S = 10.0
 LEAST_NS = 10**12  # whole numbers from here on are nanoseconds, below seconds: the year 33,658
@@ -64,7 +52,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     explain.add_argument('--json', action='store_true', help='print every number as JSON')
     add_drive_options(explain)
-    add_settings(explain, **STAGES)
+    add_stages(explain)
     explain.set_defaults(run=run)
 
 
@@ -148,20 +136,13 @@ def model_of(arguments: argparse.Namespace, place_map: PlaceMap) -> PlaceModel:
     return build_model(config.name, config.device, config.weights, config.precision)
 
 
-def stages_config(arguments: argparse.Namespace) -> RecognizerConfig:
-    """Settings of every stage of the front door from the command line."""
-    return RecognizerConfig(
-        **{name: read_settings(arguments, name, cls()) for name, cls in STAGES.items()}
-    )
-
-
 def explained_image(
     arguments: argparse.Namespace, image: np.ndarray, model: PlaceModel, place_map: PlaceMap
 ) -> Explanation:
     """Answer one image (H, W, 3), uint8, RGB, without a past."""
     from vpr_ros.recognition.recognizer import Recognizer
 
-    config = stages_config(arguments)
+    config = read_stages(arguments)
     temporal = config.temporal
     if temporal.method in ('filter', 'sequence'):
         temporal = replace(temporal, method='none')
@@ -184,7 +165,7 @@ def explained_moment(
     asked: list[Recognizer] = []
 
     def answer(topic: str) -> Callable[..., Recognition]:
-        asked.append(Recognizer(model, place_map, stages_config(arguments), camera=topic))
+        asked.append(Recognizer(model, place_map, read_stages(arguments), camera=topic))
         return lambda frame, pose: asked[0].recognize(frame.image, frame.stamp_ns, pose)
 
     stamp_ns = None if arguments.stamp is None else stamp_ns_of(arguments.stamp)

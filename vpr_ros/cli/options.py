@@ -9,6 +9,14 @@ from vpr_ros import config as settings
 
 T = TypeVar('T')
 
+STAGES: dict[str, type] = {
+    'search': settings.SearchConfig,
+    'reranking': settings.RerankingConfig,
+    'verification': settings.VerificationConfig,
+    'temporal': settings.TemporalConfig,
+    'decision': settings.DecisionConfig,
+}
+
 
 def add_settings(parser: argparse.ArgumentParser, **configs: type) -> None:
     """Declare every field of settings dataclasses as an option.
@@ -61,3 +69,15 @@ def _switch(text: str) -> bool:
 
 def _shown(default: Any) -> str:
     return 'empty' if default == '' else str(default)
+
+
+def add_stages(parser: argparse.ArgumentParser) -> None:
+    """Options of every stage of the front door."""
+    add_settings(parser, **STAGES)
+
+
+def read_stages(arguments: argparse.Namespace) -> settings.RecognizerConfig:
+    """Settings of every stage of the front door from the command line."""
+    return settings.RecognizerConfig(
+        **{name: read_settings(arguments, name, cls()) for name, cls in STAGES.items()}
+    )
