@@ -116,6 +116,24 @@ def test_a_camera_model_gives_a_relative_pose(model):
     assert (np.diag(relative.covariance) > 0).all()
 
 
+def test_depth_makes_the_relative_pose_metric(model):
+    """A wall two metres ahead; the camera has moved 12 pixels, so 8 cm, to the right."""
+    base = Pose((0.3, 0.0, 1.0), (-0.5, 0.5, -0.5, 0.5))  # 0.3 m before the base, looking along x
+    camera = Camera((240, 320), 300.0, 300.0, 159.5, 119.5, base=base)
+    place_map = map_of(model)
+    place_map.beside.put_camera('', camera)
+    recognizer = Recognizer(model, place_map, FULL)
+    depth = np.full((240, 320), 2.0, np.float32)
+    answer = recognizer.recognize(scene(3, 12), 100 * NS, depth=depth)
+    relative = answer.accepted.verification.relative
+    assert relative.kind is PoseKind.METRIC
+    # The place's base lies to the left of the query's: +y of a base that looks along x.
+    np.testing.assert_allclose(relative.pose.position_m, (0.0, 0.08, 0.0), atol=0.015)
+    assert relative.pose.angle_rad(Pose((0.0, 0.0, 0.0))) < 0.02
+    nothing = recognizer.recognize(scene(3, 14), 101 * NS, depth=np.zeros_like(depth))
+    assert nothing.best.verification.relative.kind is not PoseKind.METRIC
+
+
 def blank(level):
     return np.full((240, 320, 3), level, np.uint8)
 
