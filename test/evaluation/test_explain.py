@@ -162,7 +162,9 @@ def test_dense_features_have_small_squares():
 
 
 def test_unknown_numbers_are_said_to_be_so():
-    off = RecognizerConfig(verification=VerificationConfig(candidates=0))
+    off = RecognizerConfig(
+        reranking=RerankingConfig('none'), verification=VerificationConfig(candidates=0)
+    )
     shown = explanation(candidates(1), config=off)
     rows = {row.name: row for row in signal_rows(shown)}
     assert rows['similarity'].value == '0.850'
