@@ -156,7 +156,7 @@ class PoseKind(IntEnum):
     NONE = 0  # the same place, no transform
     FROM_MAP = 1  # assumed: the query stands where the place does
     ROTATION_ONLY = 2
-    UP_TO_SCALE = 3  # rotation and direction of the translation, which is given as one metre long
+    UP_TO_SCALE = 3  # rotation and direction; the cameras' translation is given as one metre long
     METRIC = 4
 
 

@@ -150,7 +150,7 @@ class Pipeline:
         )  # fmt: skip
         ranked, candidates = candidates[0], self._believed(candidates, support, similarities)
         mass = support.mass if candidates[0] is ranked else support.believed
-        if candidates[0].verification is None:  # it was not among the best few
+        if candidates[0] is not ranked and candidates[0].verification is None:
             candidates = self._verified(query, candidates[:1]) + candidates[1:]
         best = candidates[0]
         count = self._agreement.update(query.stamp_ns, best.place, query.repeated)
