@@ -1,6 +1,7 @@
 """A training as a ROS executable: parameters in, progress and diagnostics out, exit codes."""
 
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -31,6 +32,11 @@ def survey(tmp_path_factory):
     return write_textures(tmp_path_factory.mktemp('survey with a space'))
 
 
+def without_shared_memory():
+    """Processes come and go here: none may leave a locked segment to the next."""
+    return {**os.environ, 'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4'}
+
+
 @pytest.fixture
 def start(tmp_path, survey):
     """Start trainers that do not outlive the test."""
@@ -47,7 +53,7 @@ def trainer(folder, survey, **settings):
     parameters.write_text(yaml.safe_dump({'trainer': {'ros__parameters': given}}))
     process = subprocess.Popen(
         [sys.executable, '-m', 'vpr_ros.nodes.trainer', '--ros-args', '--params-file', parameters],
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, text=True, env=without_shared_memory(),
     )  # fmt: skip
     with process:
         try:
@@ -60,7 +66,7 @@ def trainer(folder, survey, **settings):
 def heard():
     """Everything that is published while the test runs."""
     progress, statuses = [], []
-    with spinning_node('listener') as node:
+    with spinning_node('listener', without_shared_memory()) as node:
         node.create_subscription(TrainingProgress, '/trainer/progress', progress.append, KEPT)
         node.create_subscription(
             DiagnosticArray, '/diagnostics', lambda array: statuses.extend(array.status), 10
