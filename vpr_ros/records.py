@@ -86,6 +86,16 @@ class ImageInput:
     antialias: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """One camera's image of a query."""
+
+    image: np.ndarray = field(repr=False, compare=False)  # (H, W, 3) uint8, RGB
+    camera: str = ''  # name, as in the map
+    depth: np.ndarray | None = field(default=None, repr=False, compare=False)
+    # (H, W) float32, metres, aligned with the image; 0 or nan where not known
+
+
 @dataclass(frozen=True)
 class LocalFeatures:
     """Local descriptors of B images, n of them each; rows that are not `valid` are zero."""
@@ -212,6 +222,7 @@ class Candidate:
     score: float | None = None  # fused score of the re-ranking
     matches: int | None = None  # mutual nearest neighbours among the local features
     verification: Verification | None = None
+    seen_by: str = ''  # camera of the query that found it
 
 
 @dataclass(frozen=True, slots=True)

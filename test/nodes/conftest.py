@@ -49,7 +49,7 @@ def environment():
 @pytest.fixture(autouse=True)
 def unsettled(monkeypatch):
     """Within one process both sides find each other at once."""
-    monkeypatch.setattr('vpr_ros.nodes.player.SETTLE_S', 0.0)
+    monkeypatch.setattr('vpr_ros.nodes.playback.player.SETTLE_S', 0.0)
 
 
 @pytest.fixture(scope='session')

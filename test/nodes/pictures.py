@@ -8,7 +8,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import Image
 
-from vpr_ros.nodes.messages import to_time, type_name
+from vpr_ros.nodes.outputs.messages import to_time, type_name
 
 NS = 1_000_000_000
 

@@ -14,9 +14,9 @@ from vpr_msgs.msg import LoopClosure, PlaceMatch
 from vpr_ros.bags.images import image_from_message
 from vpr_ros.bags.reader import open_bag
 from vpr_ros.errors import ImageError
-from vpr_ros.nodes.answers import Answers
-from vpr_ros.nodes.player import Player
-from vpr_ros.nodes.replay import Lockstep, play
+from vpr_ros.nodes.playback.answers import Answers
+from vpr_ros.nodes.playback.player import Player
+from vpr_ros.nodes.playback.replay import Lockstep, play
 from vpr_ros.recognition.image_check import blindness
 from vpr_ros.records import Verdict
 

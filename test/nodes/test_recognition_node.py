@@ -14,7 +14,7 @@ from rclpy.serialization import serialize_message
 
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import build_model
-from vpr_ros.nodes.newest import Arrival
+from vpr_ros.nodes.inputs.newest import Arrival
 from vpr_ros.records import Place
 
 OK = TransitionCallbackReturn.SUCCESS

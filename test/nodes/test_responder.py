@@ -12,7 +12,7 @@ from vpr_ros.config import DecisionConfig, KeyframeConfig, NodeConfig
 from vpr_ros.errors import MapError
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import build_model
-from vpr_ros.nodes.newest import Arrival
+from vpr_ros.nodes.inputs.newest import Arrival
 from vpr_ros.nodes.responder import Outlets, Responder
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Verdict

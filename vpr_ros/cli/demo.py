@@ -140,7 +140,7 @@ def _second_live(bag: Path, out: Path, options: DriveOptions) -> None:
     from vpr_ros.evaluation.drives import evaluate_live
     from vpr_ros.evaluation.protocols import preset
     from vpr_ros.evaluation.report import write_report
-    from vpr_ros.nodes.live import run_live
+    from vpr_ros.nodes.playback.live import run_live
 
     _step('4  The second drive, played over DDS to the live node, which localises in the map')
     with progress('live') as report:

@@ -50,7 +50,7 @@ def run_replay(arguments: argparse.Namespace) -> None:
     from vpr_ros.nodes import require_ros
 
     require_ros()
-    from vpr_ros.nodes.replay import replay
+    from vpr_ros.nodes.playback.replay import replay
 
     with progress('publishing') as report:
         summary = replay(
@@ -69,7 +69,7 @@ def run_live(arguments: argparse.Namespace) -> None:
     from vpr_ros.nodes import require_ros
 
     require_ros()
-    from vpr_ros.nodes.live import Topics, run_live
+    from vpr_ros.nodes.playback.live import Topics, run_live
 
     settings = given_settings(arguments, '_')
     if arguments.truth_topic and settings.get('mode') == 'both':

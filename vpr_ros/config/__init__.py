@@ -9,8 +9,10 @@ from vpr_ros.config.options import (
     Option,
     checked,
     from_dict,
+    live_names,
     load,
     option,
+    section,
     to_dict,
     updated,
     walk,
@@ -40,5 +42,5 @@ __all__ = [
     'Option', 'PoseConfig', 'RecognizerConfig', 'RerankingConfig', 'SamplerConfig', 'SearchConfig',
     'TemporalConfig', 'TrainConfig', 'TrainerConfig', 'ValidationConfig', 'VerificationConfig',
     'checked',
-    'from_dict', 'load', 'option', 'to_dict', 'updated', 'walk',
+    'from_dict', 'live_names', 'load', 'option', 'section', 'to_dict', 'updated', 'walk',
 ]  # fmt: skip

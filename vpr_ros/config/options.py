@@ -15,15 +15,21 @@ from vpr_ros.errors import ConfigError
 
 T = TypeVar('T')
 
+STRINGS = tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Option:
-    """Help and limits of one setting; `low` and `high` are inclusive."""
+    """Help and limits of one setting; `low` and `high` are inclusive.
+
+    A `live` setting may change while a node runs; others are read when it is configured.
+    """
 
     help: str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    live: bool = False
 
 
 def option(
@@ -32,9 +38,15 @@ def option(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    live: bool = False,
 ) -> Any:
     """Declare a field of a settings dataclass."""
-    return field(default=default, metadata={'option': Option(help, low, high, choices)})
+    return field(default=default, metadata={'option': Option(help, low, high, choices, live)})
+
+
+def section(cls: type[T], live: bool = False) -> T:
+    """Declare a table of settings within another; `live` holds for everything in it."""
+    return field(default_factory=cls, metadata={'option': Option('', live=live)})
 
 
 def load(cls: type[T], path: Path | str) -> T:
@@ -85,6 +97,18 @@ def walk(cls: type, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field, 
             yield name, field_, type_
 
 
+def live_names(cls: type, prefix: str = '', live: bool = False) -> Iterator[str]:
+    """Dotted names of the settings that may change while a node runs."""
+    types = typing.get_type_hints(cls)
+    for field_ in dataclasses.fields(cls):
+        name, type_ = prefix + field_.name, types[field_.name]
+        may = live or field_.metadata.get('option', Option('')).live
+        if dataclasses.is_dataclass(type_):
+            yield from live_names(typing.cast(type, type_), name + '.', may)
+        elif may:
+            yield name
+
+
 def updated(config: T, values: dict[str, Any], where: str = '') -> T:
     """The same settings with others by their dotted names.
 
@@ -110,6 +134,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def checked(field_: dataclasses.Field, type_: Any, value: Any, label: str) -> Any:
     """The value in the field's type, or a ConfigError that names the field and its limits."""
+    if type_ == STRINGS:
+        return _strings(value, label)
     if type_ is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type_:
@@ -122,3 +148,12 @@ def checked(field_: dataclasses.Field, type_: Any, value: Any, label: str) -> An
     if limits.high is not None and not value <= limits.high:
         raise ConfigError(f'{label}: expected at most {limits.high:g}, found {value!r}')
     return value
+
+
+def _strings(value: Any, label: str) -> tuple[str, ...]:
+    is_list = isinstance(value, (list, tuple))
+    if not is_list or not value or not all(isinstance(x, str) for x in value):
+        raise ConfigError(f'{label}: expected a list of names, found {value!r}')
+    if len(set(value)) < len(value):
+        raise ConfigError(f'{label}: expected every name once, found {value!r}')
+    return tuple(value)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from vpr_ros.config.options import option
+from vpr_ros.config.options import option, section
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,16 @@ class DecisionConfig:
     min_support: float = option(
         0.5, 'filter and sequence: least support of the place by the queries before', 0.0, 1.0
     )
+    max_jump_m: float = option(
+        10.0,
+        'a place that is so much further from the last accepted one than the robot has moved '
+        'since contradicts odometry; 0: odometry is not asked',
+        0.0,
+        1e6,
+    )
+    jump_frames: int = option(
+        5, 'queries in a row that overrule odometry when they agree on such a place', 1, 1000
+    )
     consistent_frames: int = option(2, 'queries in a row that must agree on a place', 1, 100)
     consistent_distance_m: float = option(
         5.0, 'agreeing queries: largest distance between their places', 0.0, 1e6
@@ -88,8 +98,7 @@ class RerankingConfig:
     method: str = option(
         'folpp',
         'none; folpp: reliability-weighted matches fused with the similarity, where there are '
-        'local features; fol: number of '
-        'matches of a fixed number of candidates',
+        'local features; fol: number of matches of a fixed number of candidates',
         choices=('none', 'folpp', 'fol'),
     )
     most: int = option(100, 'candidates re-ranked at most', 1, 1000)
@@ -174,9 +183,9 @@ class PoseConfig:
 class RecognizerConfig:
     """Everything the front door needs."""
 
-    search: SearchConfig = field(default_factory=SearchConfig)
-    reranking: RerankingConfig = field(default_factory=RerankingConfig)
-    verification: VerificationConfig = field(default_factory=VerificationConfig)
-    temporal: TemporalConfig = field(default_factory=TemporalConfig)
-    decision: DecisionConfig = field(default_factory=DecisionConfig)
-    keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
+    search: SearchConfig = section(SearchConfig, live=True)
+    reranking: RerankingConfig = section(RerankingConfig, live=True)
+    verification: VerificationConfig = section(VerificationConfig, live=True)
+    temporal: TemporalConfig = section(TemporalConfig, live=True)
+    decision: DecisionConfig = section(DecisionConfig, live=True)
+    keyframes: KeyframeConfig = section(KeyframeConfig, live=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -13,8 +14,8 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from vpr_ros.config import Option, checked, updated, walk
-from vpr_ros.errors import ConfigError
+from vpr_ros.config import Option, checked, live_names, updated, walk
+from vpr_ros.errors import ConfigError, VprError
 
 T = TypeVar('T')
 
@@ -31,13 +32,17 @@ class Parameters(Generic[T]):
 
     What was given to the node and does not fit is remembered and refused by `read`, not when the
     node is constructed: a node that is there can say what is wrong and be given another value.
-    While `locked`, setting a parameter is refused.
+    While `locked`, only live settings may be set: `accept` is asked with the settings as they
+    would be, and refuses them with a VprError; `changed` is told of those that are in force.
     """
 
     def __init__(self, node: Node, cls: type[T]) -> None:
         self.locked = False
+        self.accept: Callable[[T], None] = lambda settings: None
+        self.changed: Callable[[T], None] = lambda settings: None
         self._node = node
         self._cls = cls
+        self._live = set(live_names(cls))
         self._settings = {name: (field_, type_) for name, field_, type_ in walk(cls)}
         # rclpy has no public way to ask for the values that were given.
         self._given: dict[str, Parameter] = node._parameter_overrides
@@ -45,7 +50,7 @@ class Parameters(Generic[T]):
         for name in self._settings:
             self._declare(name)
         node.add_on_set_parameters_callback(self._check)
-        node.add_post_set_parameters_callback(self._forgive)
+        node.add_post_set_parameters_callback(self._in_force)
 
     def read(self) -> T:
         """The settings as they are now.
@@ -73,31 +78,39 @@ class Parameters(Generic[T]):
             except ConfigError as error:
                 self._refused[name] = str(error)
         self._node.declare_parameter(
-            name, value, describe(field_.metadata['option'], type_), ignore_override=True
-        )
+            name, value, describe(field_.metadata['option'], type_, name in self._live),
+            ignore_override=True,
+        )  # fmt: skip
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
-        for parameter in parameters:
-            if parameter.name not in self._settings:
-                continue
-            if self.locked:
-                reason = f'{parameter.name} is read when the node is configured: clean it up first'
-                return SetParametersResult(successful=False, reason=reason)
-            field_, type_ = self._settings[parameter.name]
-            try:
-                checked(field_, type_, parameter.value, parameter.name)
-            except ConfigError as error:
-                return SetParametersResult(successful=False, reason=str(error))
+        ours = [x for x in parameters if x.name in self._settings]
+        try:
+            values = {x.name: self._checked(x) for x in ours}
+            if self.locked and values:
+                self.accept(updated(self.read(), values))
+        except VprError as error:
+            return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _forgive(self, parameters: list[Parameter]) -> None:
+    def _checked(self, parameter: Parameter) -> Any:
+        name = parameter.name
+        if self.locked and name not in self._live:
+            raise ConfigError(
+                f'{name} is read when the node is configured: deactivate and clean it up first'
+            )
+        return checked(*self._settings[name], parameter.value, name)
+
+    def _in_force(self, parameters: list[Parameter]) -> None:
         for parameter in parameters:
             self._refused.pop(parameter.name, None)
+        if self.locked and any(x.name in self._settings for x in parameters):
+            self.changed(self.read())
 
 
-def describe(option: Option, type_: type) -> ParameterDescriptor:
+def describe(option: Option, type_: type, live: bool = False) -> ParameterDescriptor:
     """Help, choices and range of a setting, as `ros2 param describe` shows them."""
-    descriptor = ParameterDescriptor(description=option.help)
+    when = 'may change at run time' if live else 'read when the node is configured'
+    descriptor = ParameterDescriptor(description=f'{option.help} ({when})')
     if option.choices:
         descriptor.additional_constraints = f'one of {", ".join(option.choices)}'
     if type_ in RANGES and (option.low is not None or option.high is not None):

@@ -17,13 +17,13 @@ from vpr_ros.config import NodeConfig, to_dict
 from vpr_ros.errors import ConfigError
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel, build_model
-from vpr_ros.nodes.camera_input import CameraInput
-from vpr_ros.nodes.diagnostics import status
-from vpr_ros.nodes.image_input import ImageInput, image_topic
+from vpr_ros.nodes.inputs.camera_input import CameraInput
+from vpr_ros.nodes.inputs.image_input import ImageInput, image_topic
+from vpr_ros.nodes.inputs.newest import NewestWorker
 from vpr_ros.nodes.lifecycle import ReportingLifecycleNode
 from vpr_ros.nodes.live_map import live_map
-from vpr_ros.nodes.messages import POSE_TYPES
-from vpr_ros.nodes.newest import NewestWorker
+from vpr_ros.nodes.outputs.diagnostics import status
+from vpr_ros.nodes.outputs.messages import POSE_TYPES
 from vpr_ros.nodes.parameters import Parameters
 from vpr_ros.nodes.responder import Outlets, Responder
 from vpr_ros.nodes.transport import advice

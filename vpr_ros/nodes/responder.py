@@ -16,9 +16,11 @@ from vpr_msgs.msg import LoopClosure, PlaceMatch
 from vpr_ros.bags.images import image_from_message
 from vpr_ros.config import NodeConfig
 from vpr_ros.errors import ImageError, VprError
-from vpr_ros.nodes.depth import DepthBuffer
-from vpr_ros.nodes.diagnostics import Statistics
-from vpr_ros.nodes.messages import (
+from vpr_ros.nodes.inputs.depth import DepthBuffer
+from vpr_ros.nodes.inputs.newest import Arrival
+from vpr_ros.nodes.inputs.odometry import PoseBuffer
+from vpr_ros.nodes.outputs.diagnostics import Statistics
+from vpr_ros.nodes.outputs.messages import (
     IMAGE_TYPES,
     Signature,
     loop_closure,
@@ -26,8 +28,6 @@ from vpr_ros.nodes.messages import (
     pose_from_message,
     stamp_ns,
 )
-from vpr_ros.nodes.newest import Arrival
-from vpr_ros.nodes.odometry import PoseBuffer
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Camera, Recognition, Verdict
 

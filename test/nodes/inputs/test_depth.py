@@ -5,8 +5,8 @@ import pytest
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from vpr_ros.nodes.depth import DepthBuffer, depth_from_message
-from vpr_ros.nodes.messages import to_time
+from vpr_ros.nodes.inputs.depth import DepthBuffer, depth_from_message
+from vpr_ros.nodes.outputs.messages import to_time
 
 
 def message(values, encoding, stamp_ns=0, padding=0, big=False):

@@ -14,9 +14,9 @@ from waiting import WAIT_S, eventually
 from vpr_msgs.msg import PlaceMatch
 from vpr_ros.bags.reader import open_bag
 from vpr_ros.errors import BagError, ConfigError, RosError
-from vpr_ros.nodes.answers import TOPIC, Answers
-from vpr_ros.nodes.player import Player, message_type
-from vpr_ros.nodes.replay import Lockstep, OwnTiming, play, replay
+from vpr_ros.nodes.playback.answers import TOPIC, Answers
+from vpr_ros.nodes.playback.player import Player, message_type
+from vpr_ros.nodes.playback.replay import Lockstep, OwnTiming, play, replay
 
 COUNT = 5
 STEP_S = 0.1
@@ -161,7 +161,7 @@ def test_what_is_not_installed_is_named(node, recording, monkeypatch):
     def installed(name):
         return None if name == 'geometry_msgs/msg/PoseStamped' else message_type(name)
 
-    monkeypatch.setattr('vpr_ros.nodes.player.message_type', installed)
+    monkeypatch.setattr('vpr_ros.nodes.playback.player.message_type', installed)
     with open_bag(recording) as bag:
         player = Player(node, bag)
     assert player.skipped == {'/odom': 'geometry_msgs/msg/PoseStamped'}

@@ -16,7 +16,7 @@ from rosgraph_msgs.msg import Clock
 
 from vpr_ros.bags.reader import IMAGE_TYPES, Bag, RawMessage
 from vpr_ros.errors import BagError, RosError
-from vpr_ros.nodes.messages import stamp_ns, to_time
+from vpr_ros.nodes.outputs.messages import stamp_ns, to_time
 
 CHECK_PERIOD_S = 0.5  # how often `alive` is asked while nothing happens
 DEPTH = 10

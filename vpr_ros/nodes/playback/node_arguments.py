@@ -12,7 +12,7 @@ import yaml
 from vpr_ros.bags.reader import Bag
 from vpr_ros.config import NodeConfig, to_dict, updated
 from vpr_ros.errors import BagError
-from vpr_ros.nodes.messages import IMAGE_TYPES, POSE_TYPES, type_name
+from vpr_ros.nodes.outputs.messages import IMAGE_TYPES, POSE_TYPES, type_name
 
 NODE = 'place_recognition'
 SUFFIX = '/compressed'

@@ -21,11 +21,11 @@ from vpr_ros.bags.reader import open_bag
 from vpr_ros.errors import BagError, ConfigError, RosError
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models.registry import MODELS, bundled_weights
-from vpr_ros.nodes.live import run_live
-from vpr_ros.nodes.node_arguments import Topics
-from vpr_ros.nodes.node_process import MODULE, node_process
-from vpr_ros.nodes.player import Player
-from vpr_ros.nodes.replay import OwnTiming, play
+from vpr_ros.nodes.playback.live import run_live
+from vpr_ros.nodes.playback.node_arguments import Topics
+from vpr_ros.nodes.playback.node_process import MODULE, node_process
+from vpr_ros.nodes.playback.player import Player
+from vpr_ros.nodes.playback.replay import OwnTiming, play
 from vpr_ros.nodes.session import spinning_node
 from vpr_ros.nodes.transport import free_domain_id, process_environment
 from vpr_ros.synthetic.bag import write_bag

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vpr_ros.nodes.odometry import CAPACITY, PoseBuffer
+from vpr_ros.nodes.inputs.odometry import CAPACITY, PoseBuffer
 from vpr_ros.records import Pose
 
 NS = 1_000_000_000

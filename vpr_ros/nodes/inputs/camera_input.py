@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from vpr_ros.bags.cameras import camera_from_message, edges, mounting
 from vpr_ros.config import NodeConfig
-from vpr_ros.nodes.depth import DepthBuffer
+from vpr_ros.nodes.inputs.depth import DepthBuffer
 from vpr_ros.records import Camera
 
 try:

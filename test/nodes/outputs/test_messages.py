@@ -12,7 +12,8 @@ from std_msgs.msg import Header
 from vpr_msgs.msg import LoopClosure, PlaceMatch
 from vpr_ros.config import NodeConfig, VerificationConfig
 from vpr_ros.maps.place_map import MapInfo
-from vpr_ros.nodes.messages import (
+from vpr_ros.nodes.inputs.newest import Arrival
+from vpr_ros.nodes.outputs.messages import (
     Signature,
     loop_closure,
     place_match,
@@ -20,7 +21,6 @@ from vpr_ros.nodes.messages import (
     stamp_ns,
     to_time,
 )
-from vpr_ros.nodes.newest import Arrival
 from vpr_ros.records import (
     Candidate,
     Place,

@@ -15,13 +15,13 @@ from rclpy.qos import QoSProfile
 
 from vpr_msgs.msg import LoopClosure, PlaceMatch
 from vpr_ros.bags.reader import open_bag
-from vpr_ros.nodes.answers import Answers
-from vpr_ros.nodes.messages import stamp_ns
-from vpr_ros.nodes.node_arguments import Topics, node_arguments, published_name
-from vpr_ros.nodes.node_process import node_process
-from vpr_ros.nodes.player import Player
-from vpr_ros.nodes.recorded import closure_record, match_record, write_lines
-from vpr_ros.nodes.replay import Lockstep, OwnTiming, Progress, ReplaySummary, play
+from vpr_ros.nodes.outputs.messages import stamp_ns
+from vpr_ros.nodes.playback.answers import Answers
+from vpr_ros.nodes.playback.node_arguments import Topics, node_arguments, published_name
+from vpr_ros.nodes.playback.node_process import node_process
+from vpr_ros.nodes.playback.player import Player
+from vpr_ros.nodes.playback.recorded import closure_record, match_record, write_lines
+from vpr_ros.nodes.playback.replay import Lockstep, OwnTiming, Progress, ReplaySummary, play
 from vpr_ros.nodes.session import spinning_node
 from vpr_ros.nodes.transport import free_domain_id, process_environment
 from vpr_ros.records import Verdict

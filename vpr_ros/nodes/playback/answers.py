@@ -9,7 +9,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from vpr_msgs.msg import PlaceMatch
-from vpr_ros.nodes.messages import stamp_ns
+from vpr_ros.nodes.outputs.messages import stamp_ns
 
 TOPIC = '/place_recognition/place_match'
 DEPTH = 1000

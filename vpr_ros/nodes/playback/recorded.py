@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vpr_msgs.msg import LoopClosure, PlaceMatch
-from vpr_ros.nodes.messages import stamp_ns
+from vpr_ros.nodes.outputs.messages import stamp_ns
 from vpr_ros.records import Verdict
 
 

@@ -10,8 +10,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from vpr_ros.nodes.diagnostics import Statistics
-from vpr_ros.nodes.messages import IMAGE_TYPES, type_name
+from vpr_ros.nodes.outputs.diagnostics import Statistics
+from vpr_ros.nodes.outputs.messages import IMAGE_TYPES, type_name
 from vpr_ros.nodes.transport import explain_loss, explain_silence
 
 SUFFIX = '/compressed'

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from vpr_ros.bags.reader import Bag, RawMessage, open_bag
 from vpr_ros.errors import ConfigError
-from vpr_ros.nodes.answers import TOPIC, Answers
-from vpr_ros.nodes.player import Player
+from vpr_ros.nodes.playback.answers import TOPIC, Answers
+from vpr_ros.nodes.playback.player import Player
 from vpr_ros.nodes.session import spinning_node
 
 DISCOVERY_TIMEOUT_S = 30.0

@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 from sensor_msgs.msg import Image
 
-from vpr_ros.nodes.messages import NS, stamp_ns
+from vpr_ros.nodes.outputs.messages import NS, stamp_ns
 
 KEPT = 8
 TYPES = {'16UC1': ('u2', 1e-3), 'mono16': ('u2', 1e-3), '32FC1': ('f4', 1.0)}  # to metres

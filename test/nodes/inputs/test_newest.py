@@ -2,7 +2,7 @@
 
 import threading
 
-from vpr_ros.nodes.newest import NewestWorker
+from vpr_ros.nodes.inputs.newest import NewestWorker
 
 WAIT_S = 10.0
 

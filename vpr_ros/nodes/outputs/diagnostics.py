@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from vpr_ros.nodes.newest import Arrival
+from vpr_ros.nodes.inputs.newest import Arrival
 from vpr_ros.records import Recognition, Timings, Verdict
 
 

@@ -1,0 +1,1 @@
+"""What the live node hears: images, cameras, depth, poses, time."""

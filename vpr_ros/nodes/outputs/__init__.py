@@ -1,0 +1,1 @@
+"""What the live node says: messages, pictures, diagnostics."""

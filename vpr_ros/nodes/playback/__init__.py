@@ -1,0 +1,1 @@
+"""A recording played to a live node, and its answers kept."""
