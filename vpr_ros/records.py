@@ -287,6 +287,13 @@ class Recognition:
     probability: float = math.nan  # that the best candidate is right; nan: not calibrated
     ambiguity: float = math.nan  # 0: no other place is like the best one, 1: one is as good
     pool: int = 0  # candidates that were re-ranked
+    similarities: np.ndarray | None = field(default=None, repr=False, compare=False)
+    # (N,) float32, of every place of the map in its order; -inf: not searched
+    assumed: Pose | None = (
+        None  # T to the best place if the two cameras stood alike; None: not known
+    )
+    descriptors: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    # (D,) float32 each, by the camera
 
     @property
     def best(self) -> Candidate | None:

@@ -23,7 +23,7 @@ from vpr_ros.evaluation.stages import (
 )
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.recognition.drive import DriveOptions
-from vpr_ros.recognition.pipeline import Query
+from vpr_ros.recognition.pipeline import Described, Query
 from vpr_ros.records import (
     Candidate,
     LocalFeatures,
@@ -58,7 +58,8 @@ def ride(tiny_model):
         descriptor = (descriptor / np.linalg.norm(descriptor)).astype(np.float32)
         angle = 2 * math.pi * k / PLACES
         pose = Pose((10 * math.cos(angle), 10 * math.sin(angle), 0.0))
-        queries.append(Query(descriptor, k * 2 * S, pose, features(k % PLACES)))
+        view = Described(descriptor, features(k % PLACES))
+        queries.append(Query((view,), k * 2 * S, pose))
     poses = np.array([query.pose.position_m for query in queries])
     track = Track(np.array([query.stamp_ns for query in queries]), poses)
     return Ride('circle', queries, track, RULE)

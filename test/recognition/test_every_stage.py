@@ -20,7 +20,8 @@ from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import build_model, save_checkpoint
 from vpr_ros.models.registry import untrained_model
 from vpr_ros.recognition.agreement import NS
-from vpr_ros.recognition.recognizer import Recognizer, encode_thumbnail
+from vpr_ros.recognition.recognizer import Recognizer
+from vpr_ros.recognition.thumbnails import encode_thumbnail
 from vpr_ros.records import Camera, Place, Pose, PoseKind, Verdict
 
 FULL = RecognizerConfig(

@@ -125,8 +125,10 @@ def test_only_the_first_few_are_verified(places):
 
 def test_depth_gives_metres_in_the_frames_of_the_bases(places):
     query, depth, motion, thumbnails = places
-    verifier = Verifier(config(), Map(thumbnails, CAMERA), CAMERA)
-    right = verifier.verify(QueryView(query, depth=depth), candidates(2))[0].verification
+    verifier = Verifier(config(), Map(thumbnails, CAMERA))
+    right = verifier.verify(QueryView(query, depth=depth, camera=CAMERA), candidates(2))[
+        0
+    ].verification
     assert (right.model, right.relative.kind) == ('pnp_depth', PoseKind.METRIC)
     truth = CAMERA.base @ Pose.from_matrix(motion) @ CAMERA.base.inverse()
     assert right.relative.pose.distance_m(truth) < 0.02
@@ -136,17 +138,19 @@ def test_depth_gives_metres_in_the_frames_of_the_bases(places):
 def test_depth_of_another_resolution(places):
     query, depth, _, thumbnails = places
     large = cv2.resize(query, (640, 480), interpolation=cv2.INTER_CUBIC)
-    verifier = Verifier(config(), Map(thumbnails, CAMERA), CAMERA)
-    right = verifier.verify(QueryView(large, depth=depth), candidates(2))[0].verification
+    verifier = Verifier(config(), Map(thumbnails, CAMERA))
+    right = verifier.verify(QueryView(large, depth=depth, camera=CAMERA), candidates(2))[
+        0
+    ].verification
     assert right.relative.kind is PoseKind.METRIC
 
 
 def test_an_unknown_mounting_leaves_the_motion_unsaid(places):
     query, depth, _, thumbnails = places
     loose = replace(CAMERA, base=None)
-    verifier = Verifier(config(), Map(thumbnails, CAMERA), loose)
-    right = verifier.verify(QueryView(query, depth=depth), candidates(1))[0].verification
-    assert (right.model, right.relative) == ('pnp_depth', None)
+    verifier = Verifier(config(), Map(thumbnails, CAMERA))
+    right = verifier.verify(QueryView(query, depth=depth, camera=loose), candidates(1))
+    assert (right[0].verification.model, right[0].verification.relative) == ('pnp_depth', None)
 
 
 def bad_images():
@@ -165,8 +169,8 @@ def bad_images():
 @pytest.mark.parametrize(('name', 'image'), bad_images())
 @pytest.mark.parametrize('matches', ['auto', 'sift', 'local'])
 def test_bad_images_match_nothing(places, name, image, matches):
-    verifier = Verifier(config(matches=matches), Map(places[3], CAMERA), CAMERA)
-    for found in verifier.verify(QueryView(image), candidates(2)):
+    verifier = Verifier(config(matches=matches), Map(places[3], CAMERA))
+    for found in verifier.verify(QueryView(image, camera=CAMERA), candidates(2)):
         assert matches_nothing(found.verification)
         assert not passed(found.verification, config())
 
@@ -194,8 +198,8 @@ def test_a_wall_without_texture_is_not_judged(places):
 
 def test_the_same_image_twice_passes(places):
     query = places[0]
-    verifier = Verifier(config(), Map([jpeg(query)], CAMERA), CAMERA)
-    found = verifier.verify(QueryView(query), candidates(1))[0].verification
+    verifier = Verifier(config(), Map([jpeg(query)], CAMERA))
+    found = verifier.verify(QueryView(query, camera=CAMERA), candidates(1))[0].verification
     assert passed(found, config())
     assert found.relative.kind is PoseKind.ROTATION_ONLY
     assert found.relative.pose.angle_rad(Pose((0.0, 0.0, 0.0))) < 0.005
@@ -233,12 +237,12 @@ def local_scene(places, coarse):
     off = theirs + np.random.default_rng(2).uniform(-coarse, coarse, theirs.shape)
     features = local_features(query, ours)
     source = Map(thumbnails, CAMERA, {0: local_features(query, off)})
-    return QueryView(query, features, input_size=INPUT), source, ours, theirs
+    return QueryView(query, features, input_size=INPUT, camera=CAMERA), source, ours, theirs
 
 
 def test_local_features_are_moved_to_where_the_patches_agree(places):
     query, source, ours, theirs = local_scene(places, coarse=8.0)
-    verifier = Verifier(config(matches='local'), source, CAMERA)
+    verifier = Verifier(config(matches='local'), source)
     right, without = verifier.verify(query, candidates(2))
     found = right.verification
     assert found.method == 'local features'
@@ -253,7 +257,7 @@ def test_local_features_are_moved_to_where_the_patches_agree(places):
 def test_local_features_without_images(places):
     query, source, ours, theirs = local_scene(places, coarse=0.0)
     source.thumbnails = [None, None]
-    verifier = Verifier(config(matches='local'), source, CAMERA)
+    verifier = Verifier(config(matches='local'), source)
     found = verifier.verify(replace(query, image=None), candidates(1))[0].verification
     assert found.query_size == found.place_size == INPUT
     assert found.inliers == len(ours)

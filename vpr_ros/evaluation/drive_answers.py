@@ -16,7 +16,7 @@ from vpr_ros.errors import DatasetError
 from vpr_ros.evaluation.images import EncodedImages
 from vpr_ros.evaluation.protocols import Track
 from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
-from vpr_ros.recognition.recognizer import encode_thumbnail
+from vpr_ros.recognition.thumbnails import encode_thumbnail
 from vpr_ros.records import Candidate, Frame, Place, Pose, Recognition, Timings, Verdict
 
 STRIP_WIDTH = 320

@@ -15,7 +15,7 @@ from vpr_ros.evaluation.evaluate import Options, score_recognitions
 from vpr_ros.evaluation.result import Evaluation
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel
-from vpr_ros.recognition.pipeline import Query
+from vpr_ros.recognition.pipeline import Described, Query
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Pose
 
@@ -64,7 +64,9 @@ def close_loops(model: PlaceModel, data: LoopSet, descriptors: np.ndarray) -> Ev
     ) as places:
         recognizer = Recognizer(model, places, config, places.add_session(data.name))
         answers = [
-            recognizer.answer(Query(descriptor, int(stamp_ns), Pose(tuple(position.tolist()))))
+            recognizer.answer(
+                Query((Described(descriptor),), int(stamp_ns), Pose(tuple(position.tolist())))
+            )
             for descriptor, stamp_ns, position in zip(
                 descriptors, track.stamps_ns, track.positions_m, strict=True
             )

@@ -23,8 +23,9 @@ from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
 from vpr_ros.recognition.image_check import blindness
-from vpr_ros.recognition.pipeline import Query
-from vpr_ros.recognition.recognizer import Recognizer, decode_thumbnail, encode_thumbnail
+from vpr_ros.recognition.pipeline import Described, Query
+from vpr_ros.recognition.recognizer import Recognizer
+from vpr_ros.recognition.thumbnails import decode_thumbnail, encode_thumbnail
 from vpr_ros.records import Camera, Place, Pose, Recognition, Timings, Verdict
 
 STEP_NS = 1_000_000_000  # between the images of a set that has no stamps
@@ -94,7 +95,9 @@ def ride_of_bag(
         for keyframe in drive.keyframes(progress):
             if keyframe.pose is not None:
                 frame = keyframe.frame
-                queries.append(_described(model, frame.image, frame.stamp_ns, keyframe.pose))
+                queries.append(
+                    _described(model, frame.image, frame.stamp_ns, keyframe.pose, drive.topic)
+                )
         topic = drive.topic
     if not queries:
         raise DatasetError(f'no image of {bag_path} has a pose to judge by: name a pose topic')
@@ -152,7 +155,8 @@ def fitted(config: RecognizerConfig, ride: Ride) -> RecognizerConfig:
 
 def _answered(recognizer: Recognizer, query: Query) -> Recognition:
     """As the front door does with an image in which nothing can be seen."""
-    fault = '' if query.image is None else blindness(query.image)
+    (view,) = query.views
+    fault = '' if view.image is None else blindness(view.image)
     if fault:
         return recognizer.refuse(query.stamp_ns, Verdict.BAD_IMAGE, fault)
     return recognizer.answer(query, Timings())
@@ -168,16 +172,20 @@ def map_of(model: PlaceModel, ride: Ride) -> PlaceMap:
         session = place_map.add_session('references')
         for query in ride.references:
             place = Place(0, session, query.stamp_ns, query.pose, ride.camera_name)
-            thumbnail = None if query.image is None else encode_thumbnail(query.image)
-            place_map.add(place, query.descriptor, thumbnail, query.local)
+            (view,) = query.views
+            thumbnail = None if view.image is None else encode_thumbnail(view.image)
+            place_map.add(place, view.descriptor, thumbnail, view.local)
     return place_map
 
 
-def _described(model: PlaceModel, image: np.ndarray, stamp_ns: int, pose: Pose | None) -> Query:
+def _described(
+    model: PlaceModel, image: np.ndarray, stamp_ns: int, pose: Pose | None, camera: str = ''
+) -> Query:
     features = model.describe([image])
     small = decode_thumbnail(encode_thumbnail(image))
     descriptor = features.descriptor[0].cpu().numpy()
-    return Query(descriptor, stamp_ns, pose, features.local, small)
+    view = Described(descriptor, features.local, small, camera=camera)
+    return Query((view,), stamp_ns, pose)
 
 
 def _stamped(track: Track, count: int) -> Track:

@@ -203,7 +203,7 @@ def compare(
         progress: called with sets answered and sets in all.
     """
     if chosen is None:
-        has_local = any(query.local is not None for query in ride.queries)
+        has_local = any(query.views[0].local is not None for query in ride.queries)
         chosen = stages(has_local, is_calibrated(model, ride, config, prepare))
     results = []
     for stage in chosen:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from vpr_ros.config import RecognizerConfig
 from vpr_ros.recognition.verification import passed
-from vpr_ros.records import Candidate, Signals, Verdict
+from vpr_ros.records import Candidate, Pose, Signals, Verdict
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,9 @@ class Evidence:
     """What was found out about one query.
 
     `candidates` are in the order of belief. `agreeing` queries in a row, this one included, have
-    their best places together; `supported` is False while a temporal filter believes in none.
+    their best places together. The best one lies `excess_m` further from the last accepted place
+    than the robot has moved since. `similarities` (N,) are those of every place of the map;
+    `assumed` is the relative pose if the two cameras stood alike.
     """
 
     candidates: tuple[Candidate, ...]
@@ -24,6 +28,9 @@ class Evidence:
     ambiguity: float = math.nan
     agreeing: int = 1
     pool: int = 0
+    excess_m: float = math.nan
+    similarities: np.ndarray | None = field(default=None, repr=False, compare=False)
+    assumed: Pose | None = None
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,10 @@ class Decision:
 def decide(evidence: Evidence, thresholds: Thresholds, config: RecognizerConfig) -> Decision:
     """Accept the best candidate or refuse it with the first reason that holds.
 
-    In this order: too little evidence for itself, a rival as good, a geometry that contradicts,
-    too few queries in a row.
+    In this order: too little evidence for itself, a rival as good, a geometry that contradicts, an
+    odometry that does, too few queries in a row.
     """
-    for check in (_weak, _ambiguous, _contradicted, _unsupported):
+    for check in (_weak, _ambiguous, _contradicted, _implausible, _unsupported):
         if found := check(evidence, thresholds, config):
             return found
     return Decision(Verdict.ACCEPTED, _accepted(evidence, thresholds))
@@ -102,6 +109,23 @@ def _contradicted(
         Verdict.GEOMETRY_FAILED,
         f'geometry: {found.inliers} of {found.matches} matches agree, '
         f'{config.verification.min_inliers} and {config.verification.min_ratio:.0%} are needed',
+    )
+
+
+def _implausible(
+    evidence: Evidence, thresholds: Thresholds, config: RecognizerConfig
+) -> Decision | None:
+    """Unless so many queries in a row agree that the odometry, or the last place, was wrong."""
+    limit = config.decision.max_jump_m
+    if not limit or not evidence.excess_m > limit:  # unknown is plausible
+        return None
+    agreeing, needed = evidence.signals.agreement, config.decision.jump_frames
+    if agreeing >= needed:
+        return None
+    return Decision(
+        Verdict.INCONSISTENT,
+        f'the place is {evidence.excess_m:.1f} m further from the last accepted one than the '
+        f'robot has moved: {agreeing:.0f} of {needed} agreeing queries that overrule odometry',
     )
 
 

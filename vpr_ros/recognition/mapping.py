@@ -13,7 +13,7 @@ from vpr_ros.maps.files import writing
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
-from vpr_ros.recognition.recognizer import encode_thumbnail
+from vpr_ros.recognition.thumbnails import encode_thumbnail
 from vpr_ros.records import Place
 
 

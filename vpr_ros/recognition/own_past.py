@@ -12,17 +12,12 @@ from vpr_ros.records import Place, Pose
 class OwnPast:
     """Time, path and places of the session that is being mapped, oldest first."""
 
-    def __init__(self, config: DecisionConfig, foreign_rows: int) -> None:
-        """Begin a session.
-
-        Args:
-            config: says how much of the recent past is left out.
-            foreign_rows: places of the map that were there before it.
-        """
+    def __init__(self, config: DecisionConfig) -> None:
+        """Begin a session; `config` says how much of the recent past is left out."""
         self.config = config
-        self._foreign_rows = foreign_rows
         self._path_m = 0.0
         self._own: list[Place] = []
+        self._rows: list[int] = []
         self._last_stamp_ns: int | None = None
         self._last_pose: Pose | None = None
 
@@ -41,22 +36,23 @@ class OwnPast:
         self._last_stamp_ns = stamp_ns
         return forward
 
-    def searchable(self, stamp_ns: int) -> int:
-        """How many of the first places of the map may be matched by a query."""
+    def hidden(self, stamp_ns: int) -> list[int]:
+        """Rows of the map that may not be matched by a query: the robot's own recent past."""
         newest_ns = stamp_ns - int(self.config.exclude_recent_s * NS)
         count = bisect_right(self._own, newest_ns, key=lambda place: place.stamp_ns)
         if self.config.exclude_recent_m > 0 and self._last_pose is not None:
             furthest_m = self._path_m - self.config.exclude_recent_m
             count = min(count, bisect_right(self._own, furthest_m, key=_travelled_m))
-        return self._foreign_rows + count
+        return self._rows[count:]
 
     def takes(self, stamp_ns: int) -> bool:
         """Whether a place of this stamp keeps the order of time, which the search relies on."""
         return not self._own or stamp_ns > self._own[-1].stamp_ns
 
-    def add(self, place: Place) -> None:
-        """A query has become a place of the map."""
+    def add(self, place: Place, row: int) -> None:
+        """A query has become a place of the map, in this row."""
         self._own.append(place)
+        self._rows.append(row)
 
 
 def _travelled_m(place: Place) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,28 +18,41 @@ from vpr_ros.recognition.decision import Evidence
 from vpr_ros.recognition.neighbourhood import PlaceArrays
 from vpr_ros.recognition.reranking import build_reranker
 from vpr_ros.recognition.signals import ambiguity, measure
-from vpr_ros.recognition.temporal import Support, TemporalQuery, build_temporal
+from vpr_ros.recognition.temporal import TemporalQuery, build_temporal
 from vpr_ros.recognition.verification import QueryView, Verifier, passed
-from vpr_ros.records import Camera, Candidate, LocalFeatures, Place, Pose, Timings
+from vpr_ros.records import Camera, Candidate, LocalFeatures, Pose, Timings
 
 CERTAIN = 0.5  # support of a place above which no other can have more
 
 
 @dataclass(frozen=True)
-class Query:
-    """One described image and what is known of its moment.
+class Described:
+    """What one camera saw: `descriptor` (D,), float32, unit length.
 
-    `descriptor` is (D,), float32, unit length; `image` RGB uint8 (H, W, 3); `depth` (H, W) float32
-    in metres, aligned with it. A `repeated` image is the same as the one before.
+    `image` is RGB uint8 (H, W, 3); `depth` (H, W) float32 in metres, aligned with it. A `repeated`
+    image is the same as the one before.
     """
 
     descriptor: np.ndarray
-    stamp_ns: int
-    pose: Pose | None = None
     local: LocalFeatures | None = None
     image: np.ndarray | None = None
     depth: np.ndarray | None = None
+    camera: str = ''
     repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Query:
+    """One moment: what the cameras saw, and where the robot was, as far as it knows."""
+
+    views: tuple[Described, ...]
+    stamp_ns: int
+    pose: Pose | None = None
+
+    @property
+    def repeated(self) -> bool:
+        """Whether all cameras show what they showed before."""
+        return all(view.repeated for view in self.views)
 
 
 class Pipeline:
@@ -52,7 +66,6 @@ class Pipeline:
         place_map: PlaceMap,
         config: RecognizerConfig,
         input_size: tuple[int, int],
-        camera: Camera | None = None,
         calibrator: Calibrator | None = None,
     ) -> None:
         """Build the stages that the settings ask for.
@@ -61,7 +74,6 @@ class Pipeline:
             place_map: what is searched.
             config: of the stages.
             input_size: height and width of the model's input, which local positions refer to.
-            camera: of the queries, where it is known.
             calibrator: gives the probability; None: it stays unknown.
         """
         self.place_map, self.config = place_map, config
@@ -69,8 +81,10 @@ class Pipeline:
         self._input_size = input_size
         self._arrays = PlaceArrays(place_map.places)
         self._rows = {place.id: row for row, place in enumerate(place_map.places)}
+        self._cameras: dict[str, Camera | None] = {}
+        self._names = {place.camera for place in place_map.places}
         self._reranker = build_reranker(config.reranking)
-        self._verifier = Verifier(config.verification, place_map, camera)
+        self._verifier = Verifier(config.verification, place_map)
         self._temporal = build_temporal(config.temporal, config.decision.neighbourhood_m)
         self._agreement = Agreement(config.decision)  # of queries that were not refused
         self._run = Agreement(config.decision)  # of all: evidence, whatever was decided before
@@ -85,25 +99,37 @@ class Pipeline:
         """A refused query ends the run that may be accepted; what was seen stays evidence."""
         self._agreement.reset()
 
-    def added(self, place: Place) -> None:
-        """Take note of a place that the map has got."""
-        self._rows[place.id] = len(self._arrays)
-        self._arrays.extend([place])
+    def follow_map(self) -> None:
+        """Take note of the places that the map has got."""
+        for row, place in enumerate(self.place_map.places[len(self._arrays) :], len(self._arrays)):
+            self._rows[place.id] = row
+            self._names.add(place.camera)
+        self._arrays.follow(self.place_map.places)
 
-    def see_through(self, camera: Camera) -> None:
-        """Take the model of the camera of the queries."""
-        self._verifier = Verifier(self.config.verification, self.place_map, camera)
+    def see_through(self, name: str, camera: Camera) -> None:
+        """Take the model of a camera of the queries."""
+        self._cameras[name] = camera
 
-    def collect(self, query: Query, before: int | None = None) -> tuple[Evidence | None, Timings]:
+    def take_cameras(self, other: Pipeline) -> None:
+        """Take over the models of cameras that another one knows."""
+        self._cameras.update(other._cameras)
+
+    def camera(self, name: str) -> Camera | None:
+        """The model of a camera of the queries: what was told, else what the map knows."""
+        if name not in self._cameras:
+            self._cameras[name] = self.place_map.camera(name)
+        return self._cameras[name]
+
+    def collect(self, query: Query, hidden: Sequence[int] = ()) -> tuple[Evidence | None, Timings]:
         """Everything found out about a query, or None where there is no place to compare with.
 
         Args:
             query: described.
-            before: only the first so many places of the map may be matched.
+            hidden: rows of the map that may not be matched.
         """
         clock = _Clock()
-        similarities = self.place_map.similarities(query.descriptor, before)
-        candidates = self._search(similarities)
+        similarities, seen_by = self._compared(query, hidden)
+        candidates = self._search(query, similarities, seen_by)
         search_ms = clock.lap()
         if not candidates:
             return None, Timings(search_ms=search_ms)
@@ -111,36 +137,75 @@ class Pipeline:
         rerank_ms = clock.lap()
         candidates = self._verified(query, candidates)
         verify_ms = clock.lap()
-        evidence = self._weighed(query, similarities, candidates, pool)
+        evidence = self._weighed(query, similarities, seen_by, candidates, pool)
         timings = Timings(
             search_ms=search_ms, rerank_ms=rerank_ms, verify_ms=verify_ms, decide_ms=clock.lap()
         )
         return evidence, timings
 
-    def _search(self, similarities: np.ndarray) -> list[Candidate]:
+    def _compared(self, query: Query, hidden: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Similarity of every place to the view that is most like it, and which view that is."""
+        each = [self.place_map.similarities(view.descriptor) for view in query.views]
+        if len(each) == 1:
+            similarities, seen_by = each[0], np.zeros(len(each[0]), np.intp)
+        else:
+            seen_by = np.argmax(each, axis=0)
+            similarities = np.max(each, axis=0)
+        if len(hidden):
+            similarities[np.asarray(hidden)] = -np.inf
+        return similarities, seen_by
+
+    def _search(
+        self, query: Query, similarities: np.ndarray, seen_by: np.ndarray
+    ) -> list[Candidate]:
         wanted = max(self.config.search.top_k, self._reranker.wanted)
         rows = most_similar(similarities, wanted)
-        return [Candidate(self.place_map.places[row], float(similarities[row])) for row in rows]
+        return [self._candidate(query, row, similarities, seen_by) for row in rows]
+
+    def _candidate(
+        self, query: Query, row: int, similarities: np.ndarray, seen_by: np.ndarray
+    ) -> Candidate:
+        camera = query.views[seen_by[row]].camera
+        return Candidate(self.place_map.places[row], float(similarities[row]), seen_by=camera)
 
     def _reranked(self, query: Query, candidates: list[Candidate]) -> tuple[list[Candidate], int]:
-        found = self._reranker.rerank(query.local, candidates, self.place_map.local_features)
-        return found.candidates[: self.config.search.top_k], found.pool
+        """Each view orders the candidates that it found; scores of two views compare."""
+        read, pool = self.place_map.local_features, 0
+        scored: list[Candidate] = []
+        others: list[Candidate] = []
+        for view, some in _by_view(query, candidates):
+            found = self._reranker.rerank(view.local, some, read)
+            pool += found.pool
+            for candidate in found.candidates:
+                (others if candidate.score is None else scored).append(candidate)
+        if len(query.views) > 1:
+            scored.sort(key=lambda candidate: -(candidate.score or 0.0))
+            others.sort(key=lambda candidate: -candidate.similarity)
+        return (scored + others)[: self.config.search.top_k], pool
 
     def _verified(self, query: Query, candidates: list[Candidate]) -> list[Candidate]:
         """Places that geometry confirms come before those it contradicts."""
-        if not self.config.verification.candidates:
+        count = self.config.verification.candidates
+        if not count:
             return candidates
-        view = QueryView(query.image, query.local, query.depth, self._input_size)
-        candidates = self._verifier.verify(view, candidates)
-        return sorted(candidates, key=self._contradicted)
+        judged: list[Candidate] = []
+        for view, some in _by_view(query, candidates[:count]):
+            asked = QueryView(
+                view.image, view.local, view.depth, self._input_size, self.camera(view.camera)
+            )
+            judged += self._verifier.verify(asked, some)
+        order = {candidate.place.id: rank for rank, candidate in enumerate(candidates)}
+        judged.sort(key=lambda candidate: order[candidate.place.id])
+        return sorted(judged + candidates[count:], key=self._contradicted)
 
     def _contradicted(self, candidate: Candidate) -> bool:
         found = candidate.verification
         return found is None or not passed(found, self.config.verification)
 
     def _weighed(
-        self, query: Query, similarities: np.ndarray, candidates: list[Candidate], pool: int
-    ) -> Evidence:
+        self, query: Query, similarities: np.ndarray, seen_by: np.ndarray,
+        candidates: list[Candidate], pool: int,
+    ) -> Evidence:  # fmt: skip
         """Time, signals, probability."""
         support = self._temporal.update(
             TemporalQuery(
@@ -148,7 +213,10 @@ class Pipeline:
                 self._rows[candidates[0].place.id],
             )
         )  # fmt: skip
-        ranked, candidates = candidates[0], self._believed(candidates, support, similarities)
+        ranked = candidates[0]
+        if support.row >= 0 and support.believed > max(CERTAIN, support.mass):
+            believed = self._candidate(query, support.row, similarities, seen_by)
+            candidates = self._first(believed, candidates)
         mass = support.mass if candidates[0] is ranked else support.believed
         if candidates[0] is not ranked and candidates[0].verification is None:
             candidates = self._verified(query, candidates[:1]) + candidates[1:]
@@ -164,21 +232,39 @@ class Pipeline:
             agreement=float(run),
         )  # fmt: skip
         probability = self.calibrator.probability(signals) if self.calibrator else math.nan
-        return Evidence(tuple(candidates), signals, probability, ambiguity(signals), count, pool)
+        return Evidence(
+            tuple(candidates), signals, probability, ambiguity(signals), count, pool,
+            similarities=similarities, assumed=self.assumed(query, best),
+        )  # fmt: skip
 
-    def _believed(
-        self, candidates: list[Candidate], support: Support, similarities: np.ndarray
-    ) -> list[Candidate]:
-        """The place that the queries before point to comes first, where they are sure of it."""
-        if support.row < 0 or not support.believed > max(CERTAIN, support.mass):
-            return candidates
-        place = self.place_map.places[support.row]
-        first = [c for c in candidates if c.place.id == place.id]
-        if not first:
-            first = [Candidate(place, float(similarities[support.row]))]
-        return (first + [c for c in candidates if c.place.id != place.id])[
-            : self.config.search.top_k
-        ]
+    def _first(self, believed: Candidate, candidates: list[Candidate]) -> list[Candidate]:
+        """The place that the queries before point to, where they are sure of it, comes first."""
+        same = [c for c in candidates if c.place.id == believed.place.id] or [believed]
+        rest = [c for c in candidates if c.place.id != believed.place.id]
+        return (same + rest)[: self.config.search.top_k]
+
+    def assumed(self, query: Query, best: Candidate) -> Pose | None:
+        """The place's base in the query's if the two cameras stood alike; None: not known.
+
+        With `X_to C_to = X_from C_from` for the mountings C, `X_to = X_from * T`.
+        """
+        alike = best.seen_by == best.place.camera
+        ours, theirs = self.camera(best.seen_by), self.place_map.camera(best.place.camera)
+        if not alike and ours and theirs and ours.base and theirs.base:
+            return ours.base @ theirs.base.inverse()
+        # Where each side has one camera, names may differ: maps of recordings have topics there.
+        single = len(query.views) == 1 and len(self._names) == 1
+        return Pose((0.0, 0.0, 0.0)) if alike or single else None
+
+
+def _by_view(
+    query: Query, candidates: list[Candidate]
+) -> Iterator[tuple[Described, list[Candidate]]]:
+    """Each view of a query with the candidates that it found."""
+    for view in query.views:
+        some = [c for c in candidates if c.seen_by == view.camera]
+        if some:
+            yield view, some
 
 
 class _Clock:
@@ -201,6 +287,7 @@ def _geometry(best: Candidate) -> dict[str, float]:
 
 def _local(best: Candidate, query: Query) -> float:
     """Share of the query's local features that found their like in the best place."""
-    if best.matches is None or query.local is None:
+    ((view, _),) = _by_view(query, [best])
+    if best.matches is None or view.local is None:
         return math.nan
-    return best.matches / max(1, int(query.local.valid.sum()))
+    return best.matches / max(1, int(view.local.valid.sum()))

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from vpr_ros.bags.keyframes import KeyframeSelector
 from vpr_ros.config import RecognizerConfig
-from vpr_ros.errors import ConfigError, ImageError
+from vpr_ros.errors import ImageError
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.calibration import Calibrator, calibrator_for
-from vpr_ros.recognition.decision import Evidence, Thresholds, decide
+from vpr_ros.recognition.decision import Evidence, decide
 from vpr_ros.recognition.image_check import ImageCheck
 from vpr_ros.recognition.own_past import OwnPast
-from vpr_ros.recognition.pipeline import Pipeline, Query
-from vpr_ros.records import Camera, Features, Place, Pose, Recognition, Timings, Verdict
+from vpr_ros.recognition.pipeline import Described, Pipeline, Query
+from vpr_ros.recognition.plausibility import Plausibility
+from vpr_ros.recognition.thresholds import thresholds
+from vpr_ros.recognition.thumbnails import encode_thumbnail
+from vpr_ros.records import Camera, Place, Pose, Recognition, Timings, Verdict, View
 
-THUMBNAIL_WIDTH = 320  # enough for people, and for geometry
+if TYPE_CHECKING:
+    import torch
 
 
 class Recognizer:
@@ -46,7 +51,8 @@ class Recognizer:
             place_map: made with it.
             config: of all stages.
             session_id: of the session that is being mapped; None: nothing is remembered.
-            camera: name of the camera in the map; its intrinsics are used where the map has them.
+            camera: name of the only camera, as in the map; its intrinsics are used where the map
+                has them.
 
         Raises:
             ConfigError: neither the settings nor the weights give a similarity threshold for this
@@ -57,36 +63,60 @@ class Recognizer:
         model.require_single_image()
         self.model = model
         self.place_map = place_map
-        self.config = config or RecognizerConfig()
         self.session_id = session_id
         self.camera = camera
-        verified = self.config.verification.candidates > 0
-        calibrator = calibrator_for(model, place_map, verified)
-        self.thresholds = thresholds(model, place_map, self.config, calibrator)
-        self._pipeline = Pipeline(
-            place_map, self.config, model.input.size, place_map.camera(camera), calibrator
-        )
-        self._images = ImageCheck()
-        self._keyframes = KeyframeSelector(self.config.keyframes)
-        self._past = OwnPast(self.config.decision, len(place_map))
+        self._images: dict[str, ImageCheck] = defaultdict(ImageCheck)
+        self._plausibility = Plausibility()
         self._queries = 0
+        self._adopt(config or RecognizerConfig())
+        self._keyframes = KeyframeSelector(self.config.keyframes)
+        self._past = OwnPast(self.config.decision)
 
     @property
     def threshold(self) -> float:
         """Least similarity to accept."""
         return self.thresholds.similarity
 
-    def see_through(self, camera: Camera) -> None:
-        """Take the camera's model, which came later; it belongs to the places to come, too.
+    def check(self, config: RecognizerConfig) -> None:
+        """Raise what `retune` would."""
+        thresholds(self.model, self.place_map, config, self._calibrator(config))
+
+    def retune(self, config: RecognizerConfig) -> None:
+        """Go on with other settings; what was remembered of the queries before is forgotten.
+
+        Raises:
+            ConfigError: as the constructor; the settings before stay in force.
+        """
+        self._adopt(config)
+        self._keyframes.config = config.keyframes
+        self._past.config = config.decision
+        self._plausibility.reset()
+
+    def forget(self) -> None:
+        """Forget where the robot was: the next query stands for itself."""
+        self._pipeline.reset()
+        self._plausibility.reset()
+
+    def follow_map(self) -> None:
+        """Take note of places that others have added to the map; they are not the own past."""
+        self._pipeline.follow_map()
+
+    def see_through(self, camera: Camera, name: str | None = None) -> None:
+        """Take the model of a camera, which came later; it belongs to the places to come, too.
 
         Where it does not say how it is mounted, the map's word holds.
+
+        Args:
+            camera: its model.
+            name: as in the map; None: the only one.
         """
-        known = self.place_map.camera(self.camera)
+        name = self.camera if name is None else name
+        known = self.place_map.camera(name)
         if camera.base is None and known is not None:
             camera = replace(camera, base=known.base)
-        self._pipeline.see_through(camera)
-        if self.session_id is not None and self.place_map.camera(self.camera) != camera:
-            self.place_map.beside.put_camera(self.camera, camera)
+        self._pipeline.see_through(name, camera)
+        if self.session_id is not None and known != camera:
+            self.place_map.beside.put_camera(name, camera)
 
     def recognize(
         self,
@@ -106,42 +136,47 @@ class Recognizer:
         Returns:
             The answer; never raises for a bad image, which is answered with BAD_IMAGE.
         """
-        try:
-            features, timings = self.describe(image)
-        except ImageError as error:
-            return self.refuse(stamp_ns, Verdict.BAD_IMAGE, str(error))
-        found = self._images.look(image, pose)
-        if found.fault:
-            self._follow(stamp_ns, pose)
-            return self.refuse(stamp_ns, Verdict.BAD_IMAGE, found.fault)
-        query = Query(
-            features.descriptor[0].cpu().numpy(), stamp_ns, pose, features.local, image, depth,
-            found.repeated,
-        )  # fmt: skip
-        return self.answer(query, timings)
+        return self.recognize_views([View(image, self.camera, depth)], stamp_ns, pose)
 
-    def describe(self, image: np.ndarray) -> tuple[Features, Timings]:
-        """Features of an RGB image (H, W, 3), uint8.
+    def recognize_views(
+        self,
+        views: Sequence[View],
+        stamp_ns: int,
+        pose: Pose | None = None,
+        attach: bool = False,
+    ) -> Recognition:
+        """Answer what several cameras saw at one moment: each place by the view most like it.
 
-        Raises:
-            ImageError: not an RGB uint8 image.
+        A view in which nothing can be seen is left out; if all are, the answer is BAD_IMAGE.
+
+        Args:
+            views: one of each camera.
+            stamp_ns: when they were taken.
+            pose: base in map or odometry frame at that time, where known.
+            attach: similarities and descriptors to the answer.
         """
-        start = time.perf_counter()
-        tensor = self.model.prepare([image])
-        ready = time.perf_counter()
-        features = self.model.describe_tensor(tensor)
-        done = time.perf_counter()
-        return features, Timings(1e3 * (ready - start), 1e3 * (done - ready))
+        described, timings, fault = self._seen(views, pose)
+        if not described:
+            self._follow(stamp_ns, pose)
+            return self.refuse(stamp_ns, Verdict.BAD_IMAGE, fault)
+        query = Query(tuple(described), stamp_ns, pose)
+        recognition = self.answer(query, timings, attach)
+        if not attach:
+            return recognition
+        return replace(recognition, descriptors={x.camera: x.descriptor for x in described})
 
-    def answer(self, query: Query, timings: Timings | None = None) -> Recognition:
+    def answer(
+        self, query: Query, timings: Timings | None = None, attach: bool = False
+    ) -> Recognition:
         """Search, decide, remember: `recognize` for an image that is described already.
 
         Args:
             query: described.
             timings: of the steps before.
+            attach: similarities to the answer.
         """
         self._follow(query.stamp_ns, query.pose)
-        evidence, spent = self._pipeline.collect(query, self._past.searchable(query.stamp_ns))
+        evidence, spent = self._pipeline.collect(query, self._past.hidden(query.stamp_ns))
         if evidence is not None:
             recognition = self._decided(query, evidence)
         elif len(self.place_map):
@@ -155,21 +190,78 @@ class Recognizer:
         timings = replace(
             spent, preprocess_ms=before_us.preprocess_ms, inference_ms=before_us.inference_ms
         )
-        return replace(recognition, place=place, timings=timings)
+        similarities = evidence.similarities if attach and evidence else None
+        return replace(recognition, place=place, timings=timings, similarities=similarities)
 
     def refuse(self, stamp_ns: int, verdict: Verdict, reason: str) -> Recognition:
         """Answer without a search: the image could not be read, or there is nothing to search."""
         self._pipeline.interrupt()
         return Recognition(self._next_id(), stamp_ns, verdict, reason)
 
+    def _adopt(self, config: RecognizerConfig) -> None:
+        calibrator = self._calibrator(config)
+        self.thresholds = thresholds(self.model, self.place_map, config, calibrator)
+        before = getattr(self, '_pipeline', None)
+        self._pipeline = Pipeline(self.place_map, config, self.model.input.size, calibrator)
+        if before is not None:
+            self._pipeline.take_cameras(before)
+        self.config = config
+
+    def _calibrator(self, config: RecognizerConfig) -> Calibrator | None:
+        return calibrator_for(self.model, self.place_map, config.verification.candidates > 0)
+
+    def _seen(
+        self, views: Sequence[View], pose: Pose | None
+    ) -> tuple[list[Described], Timings, str]:
+        """Views that show something, described; and the first reason why one does not."""
+        described, faults, preprocess_ms, inference_ms = [], [], 0.0, 0.0
+        for view in views:
+            try:
+                tensor, spent_ms = self._prepared(view)
+            except ImageError as error:
+                faults.append(str(error))
+                continue
+            preprocess_ms += spent_ms
+            found = self._images[view.camera].look(view.image, pose)
+            if found.fault:
+                faults.append(found.fault)
+                continue
+            one, described_ms = self._described(view, tensor)
+            described.append(replace(one, repeated=found.repeated))
+            inference_ms += described_ms
+        return described, Timings(preprocess_ms, inference_ms), (faults or ['no image'])[0]
+
+    def _prepared(self, view: View) -> tuple[torch.Tensor, float]:
+        """The model's input, and milliseconds.
+
+        Raises:
+            ImageError: not an RGB uint8 image.
+        """
+        start = time.perf_counter()
+        tensor = self.model.prepare([view.image])
+        return tensor, 1e3 * (time.perf_counter() - start)
+
+    def _described(self, view: View, tensor: torch.Tensor) -> tuple[Described, float]:
+        start = time.perf_counter()
+        features = self.model.describe_tensor(tensor)
+        descriptor = features.descriptor[0].cpu().numpy()
+        spent_ms = 1e3 * (time.perf_counter() - start)
+        return Described(descriptor, features.local, view.image, view.depth, view.camera), spent_ms
+
     def _decided(self, query: Query, evidence: Evidence) -> Recognition:
+        best, travelled_m = evidence.candidates[0], self._past.travelled_m
+        excess_m = self._plausibility.excess_m(best.place, travelled_m)
+        evidence = replace(evidence, excess_m=excess_m)
         decision = decide(evidence, self.thresholds, self.config)
-        if decision.verdict not in (Verdict.ACCEPTED, Verdict.TEMPORAL_PENDING):
+        if decision.verdict is Verdict.ACCEPTED:
+            self._plausibility.accept(best.place, travelled_m)
+        elif decision.verdict is not Verdict.TEMPORAL_PENDING:
             self._pipeline.interrupt()
         return Recognition(
             self._next_id(), query.stamp_ns, decision.verdict, decision.reason,
             evidence.candidates, evidence.agreeing, signals=evidence.signals,
             probability=evidence.probability, ambiguity=evidence.ambiguity, pool=evidence.pool,
+            assumed=evidence.assumed,
         )  # fmt: skip
 
     def _next_id(self) -> int:
@@ -178,91 +270,23 @@ class Recognizer:
 
     def _follow(self, stamp_ns: int, pose: Pose | None) -> None:
         if not self._past.follow(stamp_ns, pose):
-            self._pipeline.reset()
+            self.forget()
 
     def _remember(self, query: Query) -> Place | None:
+        """Each view becomes a place of the map; the first one is told."""
         if self.session_id is None or not self._keyframes.take(query.stamp_ns, query.pose):
             return None
         if not self._past.takes(query.stamp_ns):
             return None
-        place = Place(
-            0, self.session_id, query.stamp_ns, query.pose, self.camera, self._past.travelled_m
-        )
-        thumbnail = None if query.image is None else encode_thumbnail(query.image)
-        place = self.place_map.add(place, query.descriptor, thumbnail, query.local)
-        self._pipeline.added(place)
-        self._past.add(place)
+        places = [self._added(query, view) for view in query.views]
+        self._pipeline.follow_map()
+        return places[0]
+
+    def _added(self, query: Query, view: Described) -> Place:
+        assert self.session_id is not None
+        travelled_m = self._past.travelled_m
+        place = Place(0, self.session_id, query.stamp_ns, query.pose, view.camera, travelled_m)
+        thumbnail = None if view.image is None else encode_thumbnail(view.image)
+        place = self.place_map.add(place, view.descriptor, thumbnail, view.local)
+        self._past.add(place, len(self.place_map) - 1)
         return place
-
-
-def encode_thumbnail(image: np.ndarray, width: int = THUMBNAIL_WIDTH) -> bytes:
-    """JPEG of an RGB image (H, W, 3), uint8, scaled to a width in pixels unless it is smaller."""
-    width = min(width, image.shape[1])
-    height = max(1, round(image.shape[0] * width / image.shape[1]))
-    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return cv2.imencode('.jpg', small[:, :, ::-1])[1].tobytes()
-
-
-def decode_thumbnail(jpeg: bytes) -> np.ndarray:
-    """The inverse of `encode_thumbnail`: RGB (H, W, 3), uint8.
-
-    Raises:
-        ImageError: it is no JPEG.
-    """
-    pixels = np.frombuffer(jpeg, np.uint8)
-    image = cv2.imdecode(pixels, cv2.IMREAD_COLOR)
-    if image is None:
-        raise ImageError('the thumbnail is no JPEG')
-    return np.ascontiguousarray(image[:, :, ::-1])
-
-
-def thresholds(
-    model: PlaceModel,
-    place_map: PlaceMap,
-    config: RecognizerConfig,
-    calibrator: Calibrator | None = None,
-) -> Thresholds:
-    """What the settings, the weights and the calibrator make of yes and no.
-
-    Raises:
-        ConfigError: there is no similarity threshold, or no calibrator where one is needed.
-    """
-    decision = config.decision
-    by_probability = decision.max_false_closure_rate or decision.min_probability
-    similarity = decision.similarity_threshold or model.similarity_threshold or 0.0
-    if by_probability:
-        if calibrator is None:
-            raise ConfigError(
-                f'{place_map.path} has no calibrator, which an accepted probability needs: '
-                'run `vpr calibrate`, or set decision.similarity_threshold'
-            )
-        return Thresholds(similarity, decision.min_probability or _promised(calibrator, config))
-    return Thresholds(_similarity(model, place_map, config))
-
-
-def _promised(calibrator: Calibrator, config: RecognizerConfig) -> float:
-    rate = config.decision.max_false_closure_rate
-    threshold = calibrator.threshold_for(rate)
-    if math.isinf(threshold):
-        raise ConfigError(
-            f'max_false_closure_rate {rate:g} cannot be promised: the data of the calibrator '
-            f'allow {calibrator.least_rate:.2g} at best; run `vpr calibrate` with a longer drive, '
-            'ask for less, or set decision.min_probability'
-        )
-    return threshold
-
-
-def _similarity(model: PlaceModel, place_map: PlaceMap, config: RecognizerConfig) -> float:
-    given = config.decision.similarity_threshold
-    if not given and not place_map.keeps_cosines:
-        raise ConfigError(
-            f'the similarities of {place_map.path} are those of a centred compression, which no '
-            'threshold of weights is made for: set decision.similarity_threshold'
-        )
-    threshold = given or model.similarity_threshold
-    if not threshold:
-        raise ConfigError(
-            f'the weights of {model.name} carry no similarity threshold: '
-            'set decision.similarity_threshold'
-        )
-    return threshold

@@ -41,6 +41,7 @@ class QueryView:
     local: LocalFeatures | None = None  # of one image
     depth: np.ndarray | None = field(default=None, repr=False)  # (H, W) float32, metres; 0, nan: ?
     input_size: Size = (0, 0)  # (height, width) of the input that `local.position` refers to
+    camera: Camera | None = None
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,8 @@ class Verifier:
         self,
         config: VerificationConfig,
         place_map: PlaceSource,
-        query_camera: Camera | None = None,
     ) -> None:
         self.config = config
-        self.query_camera = query_camera
         self._map = place_map
         self._known: OrderedDict[int, Keypoints | None] = OrderedDict()
 
@@ -90,7 +89,7 @@ class Verifier:
     def _judge(self, query: QueryView, candidate: Candidate, matches: Matches) -> Candidate:
         if 0 in matches.query_size + matches.place_size:
             return candidate
-        ours, theirs = self.query_camera, self._map.camera(candidate.place.camera)
+        ours, theirs = query.camera, self._map.camera(candidate.place.camera)
         depth = depth_at(query.depth, matches.query, matches.query_size)
         found = explain(
             View(matches.query, matches.query_size, ours, depth),
