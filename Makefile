@@ -8,7 +8,8 @@ ARGS ?=
 VENV := .venv/$(DISTRO)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-MESSAGES := $(wildcard vpr_msgs/* vpr_msgs/*/*)
+INTERFACES := vpr_msgs test/interfaces/bond test/interfaces/tf2_msgs
+MESSAGES := tools/python_messages.cmake $(wildcard $(INTERFACES:=/*) $(INTERFACES:=/*/*))
 
 # A sourced ROS installation, or the environment we were started from, must not leak in.
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONHOME
@@ -43,8 +44,8 @@ $(VENV)/.wheels: requirements/common.txt requirements/$(DISTRO).txt
 	@touch $@
 
 $(VENV)/.messages: $(VENV)/.wheels tools/install_messages.py $(MESSAGES)
-	@echo 'set-up: vpr_msgs'
-	@$(BIN)/python tools/install_messages.py vpr_msgs
+	@echo 'set-up: $(notdir $(INTERFACES))'
+	@$(BIN)/python tools/install_messages.py $(INTERFACES)
 	@touch $@
 
 $(VENV)/.package: $(VENV)/.wheels setup.py setup.cfg

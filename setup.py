@@ -18,6 +18,7 @@ setup(
         (f'share/{NAME}', ['package.xml']),
         (f'share/{NAME}/launch', sorted(glob('launch/*.py'))),
         (f'share/{NAME}/config', sorted(glob('config/*.yaml'))),
+        (f'share/{NAME}/rviz', sorted(glob('rviz/*.rviz'))),
     ],
     python_requires='>=3.10',
     # What ROS provides (rclpy and messages) is named in package.xml only.
@@ -47,6 +48,8 @@ setup(
         'console_scripts': [
             'vpr = vpr_ros.cli.main:main',
             'place_recognition = vpr_ros.nodes.place_recognition:main',
+            'map_builder = vpr_ros.nodes.map_builder:main',
+            'replay_evaluation = vpr_ros.nodes.replay_evaluation:main',
             'trainer = vpr_ros.nodes.trainer:main',
         ],
     },

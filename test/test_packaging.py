@@ -26,6 +26,7 @@ DISTRIBUTION = {
     'backports': 'backports.zstd',
     'cv2': 'opencv-python-headless',
     'faiss': 'faiss-cpu',
+    'tf2_ros': 'tf2_ros_py',
     'yaml': 'pyyaml',
 }
 # What pip installs but rosdep calls by another name, or does not know (installed with pip).

@@ -34,7 +34,43 @@ class ExportError(VprError):
 
 
 class MapError(VprError):
-    """A map is missing, damaged, or belongs to another model."""
+    """A map is missing, damaged, or belongs to another model; the kinds below tell which."""
+
+
+class MapAddressError(MapError):
+    """What names a map is neither a path nor an address that is understood."""
+
+
+class MapMissingError(MapError):
+    """There is no such file."""
+
+
+class MapDamagedError(MapError):
+    """The file is no map, or damaged."""
+
+
+class MapMetadataError(MapDamagedError):
+    """A map says nothing, or nonsense, of itself."""
+
+
+class MapFormatError(MapError):
+    """A map has a format that this version does not read."""
+
+
+class MapModelError(MapError):
+    """A map was made with another model, or compressed otherwise."""
+
+
+class MapFrameError(MapError):
+    """The poses of two maps are in frames of different names."""
+
+
+class MapExistsError(MapError):
+    """There is a map of this name already."""
+
+
+class MapWriteError(MapError):
+    """A map cannot be written: no folder, no space, no permission, or a writer is there."""
 
 
 class DatasetError(VprError):

@@ -75,11 +75,10 @@ class Frame:
 class ImageInput:
     """What a model expects of its input; travels with the weights.
 
-    `size` is (height, width) in pixels. The image is resized to it without keeping the aspect
-    ratio (SAGE, section 1.2 of the released protocol), then normalised per channel.
+    The image is resized without keeping its shape (SAGE's protocol), and normalised per channel.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, int]  # (height, width)
     mean: Vector = (0.485, 0.456, 0.406)
     std: Vector = (0.229, 0.224, 0.225)
     interpolation: str = 'bilinear'
@@ -92,8 +91,7 @@ class View:
 
     image: np.ndarray = field(repr=False, compare=False)  # (H, W, 3) uint8, RGB
     camera: str = ''  # name, as in the map
-    depth: np.ndarray | None = field(default=None, repr=False, compare=False)
-    # (H, W) float32, metres, aligned with the image; 0 or nan where not known
+    depth: np.ndarray | None = field(default=None, repr=False, compare=False)  # (H, W), metres
 
 
 @dataclass(frozen=True)
@@ -155,8 +153,7 @@ class Camera:
         """Intrinsic matrix (3, 3) for the image scaled to a size (height, width)."""
         height, width = size or self.size
         x, y = width / self.size[1], height / self.size[0]
-        # Pixel centres are at whole numbers, so that scaling is about the corner at -1/2.
-        cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
+        cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5  # centres: whole numbers
         return np.array([[self.fx * x, 0.0, cx], [0.0, self.fy * y, cy], [0.0, 0.0, 1.0]])
 
 
@@ -174,7 +171,7 @@ class PoseKind(IntEnum):
 class RelativePose:
     """T with `X_to = X_from * T`: the older base (the place's) in the newer one (the query's).
 
-    The covariance (6, 6) is of x, y, z in metres and of rotation about x, y, z in radians, in the
+    The covariance (6, 6) is of x, y, z in metres and of rotation about them in radians, in the
     frame of the newer base: finite, symmetric, positive on the diagonal, also for NONE.
     """
 
@@ -187,8 +184,7 @@ class RelativePose:
 class Verification:
     """What geometry says of a query and a place: matches, and which of them one motion explains.
 
-    Points are x, y in pixels, (n, 2), float32, of images of `query_size` and `place_size`
-    (height, width).
+    Points are x, y in pixels, (n, 2), float32, of images of these sizes (height, width).
     """
 
     method: str  # 'local features' or 'sift'; what matches were made of
@@ -229,7 +225,7 @@ class Candidate:
 class Signals:
     """Evidence for the best candidate from which its probability is computed; nan: not known.
 
-    `rival` below is the most similar place away from the best one; adjacent places are no rivals.
+    The rival is the most similar place away from the best one.
     """
 
     similarity: float  # cosine

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import lru_cache
 
 import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 
-from vpr_ros.models import save_checkpoint
+from vpr_ros.models import build_model, save_checkpoint
 from vpr_ros.models.registry import untrained_model
 from vpr_ros.nodes.recognition_node import PlaceRecognition
 from vpr_ros.nodes.session import spinning
@@ -50,6 +51,17 @@ def environment():
 def unsettled(monkeypatch):
     """Within one process both sides find each other at once."""
     monkeypatch.setattr('vpr_ros.nodes.playback.player.SETTLE_S', 0.0)
+
+
+@pytest.fixture(autouse=True)
+def ready_models(monkeypatch):
+    """Models are compiled once for all nodes of this process: that takes a second each."""
+    monkeypatch.setattr('vpr_ros.nodes.recognition_node.build_model', cached_model)
+
+
+@lru_cache
+def cached_model(*arguments):
+    return build_model(*arguments)
 
 
 @pytest.fixture(scope='session')

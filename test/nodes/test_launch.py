@@ -1,25 +1,119 @@
-"""The launch file and the parameter file say what the node understands."""
+"""Launch files, as far as they can be tried without launch: see test_launch_service.py."""
 
-import ast
+import runpy
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from waiting import WAIT_S
+from waiting import WAIT_S, eventually
 
-from vpr_ros.config import NodeConfig, from_dict, to_dict
+from vpr_ros.config import NodeConfig, TrainerConfig, from_dict, to_dict, updated
+from vpr_ros.config.executables import MapBuilderConfig, ReplayEvaluationConfig
+from vpr_ros.nodes import launching
 from vpr_ros.nodes.recognition_node import PlaceRecognition
 
 ROOT = Path(__file__).resolve().parents[2]
-LAUNCH_FILE = ROOT / 'launch' / 'place_recognition.launch.py'
 PARAMS_FILE = ROOT / 'config' / 'place_recognition.yaml'
-NAV2_ARGUMENTS = {'namespace', 'params_file', 'use_sim_time', 'autostart', 'log_level', 'map'}
+NAV2 = {'namespace', 'params_file', 'use_sim_time', 'autostart', 'log_level', 'map', 'use_respawn'}
+CAMERA = {'image', 'camera_info', 'odom', 'rviz', 'large_data'}
+BATCH = {'namespace', 'params_file', 'log_level', 'bag', 'map', 'image_topic', 'pose_topic'}
+PROMISED = {
+    'place_recognition': NAV2 | CAMERA,
+    'mapping': NAV2 - {'use_respawn'} | CAMERA | {'odom_type'},
+    'map_from_bag': BATCH | {'overwrite'},
+    'replay_evaluation': BATCH | {'report', 'truth_topic', 'rate'},
+    'train': {'namespace', 'params_file', 'log_level', 'data', 'output', 'resume'},
+}
+SETTINGS = {
+    'place_recognition': NodeConfig,
+    'mapping': NodeConfig,
+    'map_from_bag': MapBuilderConfig,
+    'replay_evaluation': ReplayEvaluationConfig,
+    'train': TrainerConfig,
+}
+TOPIC = '/camera/image_raw'
+
+
+def launch_file(name):
+    return ROOT / 'launch' / f'{name}.launch.py'
+
+
+@pytest.fixture(params=sorted(PROMISED))
+def name(request):
+    return request.param
+
+
+def test_every_launch_file_is_known():
+    assert {path.name.partition('.')[0] for path in (ROOT / 'launch').glob('*.py')} == {*PROMISED}
+
+
+def test_the_arguments_are_as_promised(name):
+    arguments = runpy.run_path(str(launch_file(name)))['ARGUMENTS']
+    assert arguments.keys() == PROMISED[name]
+    for argument in arguments.values():
+        assert argument.description
+        assert not argument.choices or argument.default in argument.choices
+
+
+def started(name, **given):
+    """What a launch file hands to the node: parameters, and whatever follows."""
+    module = runpy.run_path(str(launch_file(name)))
+    handed = []
+    start = module['start']
+    for function in ('live_node', 'batch_node'):
+        if function in module:
+            start.__globals__[function] = lambda *x, **kwargs: handed.append((x, kwargs))
+    start({key: argument.default or '' for key, argument in module['ARGUMENTS'].items()} | given)
+    [(positional, _)] = handed
+    return next(x for x in reversed(positional) if isinstance(x, dict))
+
+
+def test_the_node_understands_what_it_is_given(name):
+    settings = started(name)
+    stated = {key: value for key, value in settings.items() if value != ''}
+    assert settings.keys() <= to_dict(SETTINGS[name]()).keys()
+    assert updated(SETTINGS[name](), stated)
+
+
+def test_arguments_become_parameters():
+    assert started('mapping', odom_type='tf', map='a.vprmap') == {
+        'mode': 'map', 'map': 'a.vprmap', 'pose_input': 'tf',
+    }  # fmt: skip
+    assert started('replay_evaluation', rate='2')['rate'] == 2.0
+    assert started('map_from_bag', overwrite='True')['overwrite'] is True
+    for kind in runpy.run_path(str(launch_file('mapping')))['ODOM_TYPES']:
+        assert updated(NodeConfig(), {'pose_input': kind})
+
+
+@pytest.mark.parametrize(
+    ('image', 'info'),
+    [
+        ('image', 'camera_info'),
+        ('/camera/image_raw', '/camera/camera_info'),
+        ('front/image/compressed', 'front/camera_info'),
+        ('/image', '/camera_info'),
+    ],
+)
+def test_camera_info_is_looked_for_beside_the_image(image, info):
+    assert launching.beside(image) == info
+
+
+def test_room_for_images_is_made_where_it_is_wanted_and_nobody_else_has(monkeypatch):
+    monkeypatch.delenv('FASTDDS_BUILTIN_TRANSPORTS', raising=False)
+    assert launching.room_for_images({'large_data': 'false'}) == {}
+    wanted = {'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA'}
+    assert launching.room_for_images({'large_data': 'True'}) == wanted
+    monkeypatch.setenv('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+    assert launching.room_for_images({'large_data': 'true'}) == {}
 
 
 def test_the_parameter_file_has_every_setting_at_its_default():
     settings = yaml.safe_load(PARAMS_FILE.read_text())['/**']['ros__parameters']
     assert from_dict(NodeConfig, settings) == NodeConfig()  # no unknown key, no other type
-    assert settings == to_dict(NodeConfig())  # none is missing
+    assert settings == yaml.safe_load(yaml.safe_dump(to_dict(NodeConfig())))  # none is missing
 
 
 def test_a_node_understands_the_parameter_file(context):
@@ -29,46 +123,28 @@ def test_a_node_understands_the_parameter_file(context):
     node.end()
 
 
-def test_the_launch_file_has_the_arguments_of_nav2():
-    tree = ast.parse(LAUNCH_FILE.read_text())
-    (arguments,) = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'ARGUMENTS'
+def params_file(folder, weights, **settings):
+    given = {'model': {'name': 'sage_test', 'weights': str(weights)}, **settings}
+    path = folder / 'params.yaml'
+    path.write_text(yaml.safe_dump({'/**': {'ros__parameters': given}}))
+    return str(path)
+
+
+def test_the_process_of_the_launch_file_without_launch(tmp_path, weights):
+    """The same command as launch puts together, in a namespace, ended as launch ends it."""
+    arguments = [
+        *('--ros-args', '--log-level', 'info', '-r', '__node:=place_recognition'),
+        *('-r', '__ns:=/robot1', '--params-file', params_file(tmp_path, weights)),
+        *('-p', 'use_sim_time:=false', '-p', 'autostart:=true', '-p', 'mode:=map'),
+        *('-r', f'image:={TOPIC}', '-r', 'camera_info:=/camera/camera_info', '-r', 'odom:=/odom'),
     ]
-    assert arguments.keys() == NAV2_ARGUMENTS | {'image'}
-    assert all(description for _, description in arguments.values())
-
-
-def test_launch_makes_the_node_active(tmp_path, weights):
-    reason = 'NEEDS A ROS INSTALLATION: launch and launch_ros are not on PyPI'
-    actions = pytest.importorskip('launch.actions', reason=reason)
-    packages = pytest.importorskip('ament_index_python.packages', reason=reason)
-    from launch.events import Shutdown
-    from launch.launch_description_sources import PythonLaunchDescriptionSource
-    from launch_ros.event_handlers import OnStateTransition
-
-    from launch import LaunchDescription, LaunchService
-
-    try:
-        packages.get_package_prefix('vpr_ros')
-    except packages.PackageNotFoundError:
-        pytest.skip('NEEDS AN INSTALLED PACKAGE: build vpr_ros with colcon')
-    params = {'mode': 'map', 'model': {'name': 'sage_test', 'weights': str(weights)}}
-    params_file = tmp_path / 'params.yaml'
-    params_file.write_text(yaml.safe_dump({'/**': {'ros__parameters': params}}))
-    active = []
-    stop = actions.EmitEvent(event=Shutdown())
-    note = actions.OpaqueFunction(function=lambda _: active.append(True))
-    included = actions.IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(LAUNCH_FILE)),
-        launch_arguments={'params_file': str(params_file), 'namespace': 'robot1'}.items(),
-    )
-    heard = OnStateTransition(goal_state='active', entities=[note, stop])
-    late = actions.TimerAction(period=WAIT_S, actions=[stop])
-    service = LaunchService(noninteractive=True)
-    service.include_launch_description(
-        LaunchDescription([included, actions.RegisterEventHandler(heard), late])
-    )
-    assert service.run() == 0
-    assert active
+    log = tmp_path / 'log'
+    with log.open('w') as file:
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'vpr_ros.nodes.place_recognition', *arguments], stderr=file
+        )
+    eventually(lambda: 'listening to /camera/image_raw' in log.read_text())
+    assert '[robot1.place_recognition]' in log.read_text()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(WAIT_S) == 0
+    assert 'Traceback' not in log.read_text()

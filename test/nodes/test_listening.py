@@ -56,13 +56,13 @@ class Camera:
         )
         self.node = node
         eventually(self._images.get_subscription_count)
-        eventually(lambda: all(p.get_subscription_count() for p in answering(node)))
+        eventually(lambda: is_heard(node, 'place_match', 'loop_closure'))
 
     def send(self, number, stamp_s):
         """Publish an image and wait until the node has it."""
-        received = self.node.responder.statistics.received
+        before = received(self.node)
         self._images.publish(image_message(number, stamp_s))
-        eventually(lambda: self.node.responder.statistics.received > received)
+        eventually(lambda: received(self.node) > before)
 
     def burst(self, stamps_s):
         """Publish images as fast as it goes."""
@@ -73,8 +73,15 @@ class Camera:
         return [match.header.stamp.sec for match in self.matches]
 
 
-def answering(node):
-    return [p for p in node.publishers if p.topic_name.startswith('/place_recognition/')]
+def received(node):
+    return sum(flow.received for flow in node.flows.values())
+
+
+def is_heard(node, *topics):
+    """Whether somebody subscribes to each of these topics of the node."""
+    wanted = {f'/place_recognition/{topic}' for topic in topics}
+    heard = {p.topic_name for p in node.publishers if p.get_subscription_count()}
+    return wanted <= heard
 
 
 class Held:
@@ -82,13 +89,13 @@ class Held:
 
     def __init__(self, recognizer):
         self.busy, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
-        self._recognize = recognizer.recognize
-        recognizer.recognize = self.recognize
+        self._recognize = recognizer.recognize_views
+        recognizer.recognize_views = self.recognize
 
-    def recognize(self, *arguments):
+    def recognize(self, *arguments, **settings):
         self.busy.release()
         assert self.go_on.acquire(timeout=WAIT_S)
-        return self._recognize(*arguments)
+        return self._recognize(*arguments, **settings)
 
 
 def test_the_newest_image_wins_and_drops_are_counted(start, outside):
@@ -102,8 +109,8 @@ def test_the_newest_image_wins_and_drops_are_counted(start, outside):
     eventually(lambda: len(camera.matches) == 2)
     assert camera.stamps() == [0, 4]
     assert [match.images_dropped for match in camera.matches] == [0, 3]
-    statistics = node.responder.statistics
-    assert (statistics.received, statistics.processed, statistics.dropped) == (5, 2, 3)
+    figures = node.responder.statistics.figures()
+    assert (received(node), figures.answered, figures.dropped) == (5, 2, 3)
 
 
 def test_every_image_of_a_burst_is_answered_or_counted(start, outside):
@@ -124,12 +131,30 @@ def test_deactivation_answers_the_image_in_work_and_no_other(start, outside):
     node.trigger_deactivate()
     eventually(lambda: camera.matches)
     assert camera.stamps() == [0]
-    assert node.responder.statistics.processed == 1
+    assert node.responder.statistics.figures().answered == 1
     held.go_on.release(2)
     node.trigger_activate()
     eventually(camera._images.get_subscription_count)
     camera.send(2, 2)
     eventually(lambda: camera.stamps() == [0, 2])
+
+
+def test_images_of_two_cameras_are_one_query(start, outside):
+    node = start(cameras=['front', 'rear'])
+    matches, deep = [], QoSProfile(depth=100)
+    outside.create_subscription(PlaceMatch, '/place_recognition/place_match', matches.append, deep)
+    front, rear = (outside.create_publisher(Image, f'/{x}/image', deep) for x in node.flows)
+    eventually(lambda: front.get_subscription_count() and rear.get_subscription_count())
+    eventually(lambda: is_heard(node, 'place_match'))
+    rear.publish(image_message(1, 5.02, 'rear_lens'))
+    front.publish(image_message(0, 5.0, 'front_lens'))
+    (match,) = eventually(lambda: matches)
+    assert (match.header.frame_id, match.header.stamp.sec) == ('front_lens', 5)
+    rear.publish(image_message(1, 6.0, 'rear_lens'))
+    rear.publish(image_message(1, 7.0, 'rear_lens'))
+    eventually(lambda: len(matches) == 2)  # without the camera in front, a period later
+    assert (matches[1].header.frame_id, matches[1].header.stamp.sec) == ('rear_lens', 6)
+    assert {name: flow.received for name, flow in node.flows.items()} == {'front': 1, 'rear': 3}
 
 
 def test_loops_are_closed_over_dds(start, outside):
@@ -140,7 +165,7 @@ def test_loops_are_closed_over_dds(start, outside):
     eventually(poses.get_subscription_count)
     for second, number in enumerate([0, 1, 2, 3, 4, 1]):
         poses.publish(pose_message(10.0 * number, second))
-        eventually(lambda second=second: node.responder.poses.at(second * 10**9))
+        eventually(lambda second=second: node.responder.poses(second * 10**9))
         camera.send(number, second)
         eventually(lambda second=second: camera.stamps()[-1:] == [second])
     (closure,) = eventually(lambda: camera.closures)
@@ -173,7 +198,7 @@ def test_every_broken_message_is_answered(start, outside, topic, transport):
         listened = topic.replace('/camera/image_raw', '/image')
         player = Player(outside, bag, [topic], {topic: listened})
         player.wait_for_subscriber(WAIT_S)
-        eventually(lambda: all(p.get_subscription_count() for p in answering(node)[:1]))
+        eventually(lambda: is_heard(node, 'place_match'))
         summary = play(bag, player, Lockstep(answers, WAIT_S))
         sound = list(pictures_in(bag, topic))
     assert (summary.images, summary.unanswered) == (len(sound), 0)

@@ -1,20 +1,29 @@
 """Transitions: each failure is one sentence and FAILURE, and can be put right."""
 
 import sqlite3
+import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from conftest import weights_of_chance
+from diagnostic_msgs.msg import DiagnosticStatus
 from pictures import image_message
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
+from waiting import WAIT_S, eventually
 
+from vpr_msgs.msg import VprStatus
+from vpr_ros.errors import DeviceError
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import build_model
 from vpr_ros.nodes.inputs.newest import Arrival
+from vpr_ros.nodes.inputs.received import Received
+from vpr_ros.nodes.outputs.diagnostics import diagnostics
+from vpr_ros.nodes.outputs.status import state_of
 from vpr_ros.records import Place
 
 OK = TransitionCallbackReturn.SUCCESS
@@ -22,7 +31,7 @@ FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
 
 
-def state(node):
+def state_name(node):
     return node._state_machine.current_state[1]
 
 
@@ -143,7 +152,7 @@ def test_a_mistake_is_one_sentence_and_can_be_corrected(
     given, told, correction = mistake(tmp_path, office, weights, other_weights)
     node = make_node(**given)
     assert node.trigger_configure() == FAILURE
-    assert state(node) == 'unconfigured'
+    assert state_name(node) == 'unconfigured'
     (line,) = errors(capfd)
     assert told in line and 'cannot configure: ' in line
     assert 'Traceback' not in line
@@ -192,8 +201,14 @@ def test_subscriptions_exist_only_while_active(make_node, settings, topics):
             assert node.trigger_activate() == OK and subscribed(node) == topics
             assert node.trigger_deactivate() == OK and not subscribed(node)
         assert node.trigger_cleanup() == OK
-    assert state(node) == 'unconfigured'
+    assert state_name(node) == 'unconfigured'
     assert node.responder is None
+
+
+TOPICS = {
+    'place_match', 'loop_closure', 'pose', 'descriptor', 'map_info', 'status', 'markers',
+    'map_cloud', 'debug_image', 'diagnostics',
+}  # fmt: skip
 
 
 def published(node):
@@ -205,8 +220,8 @@ def test_clean_up_gives_back_publishers_timer_and_map(make_node, tmp_path):
     node = make_node(mode='map', map=str(path))
     before = published(node)
     assert node.trigger_configure() == OK
-    assert published(node) - before == {'place_match', 'loop_closure', 'diagnostics'}
-    assert path.exists() and len(list(node.timers)) == 1
+    assert published(node) - before == TOPICS
+    assert path.exists() and list(node.timers) and list(node.services)
     assert node.trigger_cleanup() == OK
     assert published(node) == before and not list(node.timers)
     assert not path.exists()  # it stayed empty
@@ -215,7 +230,8 @@ def test_clean_up_gives_back_publishers_timer_and_map(make_node, tmp_path):
 def test_mode_both_extends_the_map_by_a_session(make_node, office):
     node = make_node(mode='both', map=office)
     assert node.trigger_configure() == OK
-    node.responder.handle(Arrival(serialize_message(image_message(3, 7.0)), 0.0, 0))
+    received = Received('', serialize_message(image_message(3, 7.0)), 0.0)
+    node.worker.ask(lambda: node.responder.handle(Arrival((received,), 0.0, 0))).wait(WAIT_S)
     assert node.trigger_cleanup() == OK
     with PlaceMap.open(office, fingerprint=None) as place_map:
         assert [place.stamp_ns for place in place_map.places] == [1, 7 * 10**9]
@@ -239,7 +255,7 @@ def test_shutdown_from_every_state(make_node, steps):
     for trigger in [node.trigger_configure, node.trigger_activate][:steps]:
         assert trigger() == OK
     assert node.trigger_shutdown() == OK
-    assert state(node) == 'finalized'
+    assert state_name(node) == 'finalized'
     assert not subscribed(node) and node.responder is None
 
 
@@ -251,7 +267,7 @@ def test_an_error_of_ours_leaves_its_traceback_and_the_node_usable(make_node, mo
 
     monkeypatch.setattr('vpr_ros.nodes.recognition_node.warm_up', broken)
     assert node.trigger_configure() == ERROR
-    assert state(node) == 'unconfigured'
+    assert state_name(node) == 'unconfigured'
     told = capfd.readouterr().err
     assert 'Traceback' in told and 'ZeroDivisionError: ours' in told
     monkeypatch.undo()
@@ -267,15 +283,25 @@ def test_a_failed_activation_is_undone(make_node, monkeypatch):
 
     monkeypatch.setattr('vpr_ros.nodes.recognition_node.ImageInput', broken)
     assert node.trigger_activate() == ERROR
-    assert state(node) == 'unconfigured' and not subscribed(node)
+    assert state_name(node) == 'unconfigured' and not subscribed(node)
 
 
-def test_settings_are_fixed_while_they_are_in_use(make_node):
+def set_one(node, name, value):
+    return node.set_parameters([Parameter(name, value=value)])[0]
+
+
+def test_thresholds_change_at_run_time_and_what_needs_reloading_says_so(make_node):
     node = make_node(mode='map')
     assert node.trigger_configure() == OK
-    assert not node.set_parameters([Parameter('search.top_k', value=3)])[0].successful
+    refused = set_one(node, 'model.name', 'sage_vitb')
+    assert not refused.successful and 'deactivate and clean it up' in refused.reason
+    assert set_one(node, 'decision.consistent_frames', 7).successful
+    eventually(lambda: node.responder.recognizer.config.decision.consistent_frames == 7)
+    impossible = set_one(node, 'decision.max_false_closure_rate', 0.01)
+    assert not impossible.successful and 'cannot be promised' in impossible.reason
+    assert node.responder.config.decision.max_false_closure_rate == 0.0
     assert node.trigger_cleanup() == OK
-    assert node.set_parameters([Parameter('search.top_k', value=3)])[0].successful
+    assert set_one(node, 'model.name', 'sage_vitb').successful
 
 
 @pytest.mark.parametrize(
@@ -295,17 +321,46 @@ def test_one_is_warned_of_transports_that_lose_images(
     assert ('default transports' in capfd.readouterr().err) == warned
 
 
+def told(node):
+    """Diagnostics and status as they would be published now."""
+    situation = node._reporter.situation()
+    array = diagnostics('robot', situation, Time())
+    return {x.name: x for x in array.status}, state_of(situation)
+
+
 def test_diagnostics_name_the_silent_topic(make_node, capfd):
     node = make_node(mode='map', input_timeout_s=0.1)
     assert node.trigger_configure() == OK
-    (status,) = node.diagnose().status
-    assert (status.level, status.message) == (b'\0', 'inactive: not listening')
+    assert told(node)[1][0] == VprStatus.INACTIVE
     assert node.trigger_activate() == OK
-    assert 'places: 0 images answered' in node.diagnose().status[0].message
-    node.input._newest_s -= 1.0
-    (status,) = node.diagnose().status
-    assert status.level == b'\1'
-    assert status.message.startswith('no image on /image, which nobody publishes')
-    assert status.name == 'place_recognition: place recognition'
-    assert {v.key: v.value for v in status.values}['images received'] == '0'
+    assert told(node)[1][0] == VprStatus.MAPPING
+    time.sleep(0.2)
+    entries, (state, _) = told(node)
+    assert state == VprStatus.STALE_INPUT
+    silent = entries['robot: input /image']
+    assert silent.level == DiagnosticStatus.ERROR
+    assert silent.message.startswith('no image on /image, which nobody publishes')
     assert 'no image on /image' in capfd.readouterr().err
+
+
+def test_a_lost_device_takes_the_node_down_and_it_comes_back(make_node, capfd):
+    node = make_node(mode='map')
+    assert node.start()
+    node.responder.failed(DeviceError('the GPU is gone'))
+    node._reporter._tick()
+    assert state_name(node) == 'unconfigured' and not subscribed(node)
+    assert 'the GPU is gone: the node goes down' in capfd.readouterr().err
+    assert node.start()
+
+
+def test_several_cameras_have_their_own_topics(make_node):
+    node = make_node(mode='map', cameras=['front', 'rear'])
+    assert node.start()
+    topics = {s.topic_name for s in node.subscriptions}
+    assert topics >= {'/front/image', '/rear/image', '/front/camera_info', '/rear/camera_info'}
+
+
+def test_a_camera_is_named_once(make_node, capfd):
+    node = make_node(mode='map', cameras=['front', 'front'])
+    assert node.trigger_configure() == FAILURE
+    assert 'every name once' in errors(capfd)[0]

@@ -33,10 +33,9 @@ def test_the_excess_is_the_distance_beyond_the_way():
 
 
 def verdicts(recognizer, model, rows, start_s, odometry):  # noqa: F811
+    poses = [at(0.1 * k) if odometry else None for k in range(len(rows))]
     return [
-        ask(
-            recognizer, unit(0.1 * row, model), (start_s + k) * NS, odometry and at(0.1 * k)
-        ).verdict
+        ask(recognizer, unit(0.1 * row, model), (start_s + k) * NS, poses[k]).verdict
         for k, row in enumerate(rows)
     ]
 

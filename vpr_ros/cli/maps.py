@@ -1,4 +1,4 @@
-"""`vpr map build | compress | info`."""
+"""`vpr map build | compress | merge | check | info`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 
 from vpr_ros.cli.console import Report, console, progress, show_losses
 from vpr_ros.cli.options import add_settings, read_settings
 from vpr_ros.config import KeyframeConfig, ModelConfig, PoseConfig
+from vpr_ros.errors import ConfigError, MapDamagedError
 
 if TYPE_CHECKING:
     from vpr_ros.maps.place_map import PlaceMap
@@ -40,6 +42,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_centred(shorter)
     shorter.add_argument('--overwrite', action='store_true', help='replace an existing map')
     shorter.set_defaults(run=run_compress)
+    merged = kinds.add_parser('merge', help='write one map of the places of several')
+    merged.add_argument('maps', nargs='+', metavar='MAP', help='two or more .vprmap files')
+    merged.add_argument('-o', '--output', required=True, help='the .vprmap file to write')
+    merged.add_argument('--overwrite', action='store_true', help='replace an existing map')
+    merged.set_defaults(run=run_merge)
+    checked = kinds.add_parser('check', help='look whether a map is whole; exit code 1: it is not')
+    checked.add_argument('map', help='the .vprmap file')
+    checked.set_defaults(run=run_check)
     info = kinds.add_parser('info', help='show what is in a map')
     info.add_argument('map', help='the .vprmap file')
     info.set_defaults(run=run_info)
@@ -122,6 +132,37 @@ def run_compress(arguments: argparse.Namespace) -> None:
     )
     if after >= size:
         console.print('[yellow]no smaller[/]: the directions take what the descriptors gave')
+
+
+def run_merge(arguments: argparse.Namespace) -> None:
+    from vpr_ros.maps.merge import merge_files
+
+    if len(arguments.maps) < 2:
+        raise ConfigError('one map alone is no merge: name two or more')
+    path = Path(arguments.output)
+    with stages() as stage:
+        gained = merge_files(arguments.maps, path, arguments.overwrite, stage)
+    console.print(
+        f'{path}: {gained.places} places of {gained.sessions} sessions added to those of '
+        f'{arguments.maps[0]}, {path.stat().st_size / 1e6:.1f} MB'
+    )
+
+
+def run_check(arguments: argparse.Namespace) -> None:
+    from vpr_ros.maps.check import check_map
+
+    with progress('looking at places') as report:
+        found = check_map(arguments.map, report)
+    for finding in found.findings:
+        console.print(f'[red]wrong[/] {escape(finding)}')
+    if found.findings:
+        raise MapDamagedError(
+            f'{len(found.findings)} findings in {arguments.map}: copy it again or build it anew'
+        )
+    console.print(
+        f'{arguments.map}: {found.places} places of {found.sessions} sessions, '
+        f'{found.thumbnails} thumbnails, local features of {found.local_features}: all whole'
+    )
 
 
 @contextmanager

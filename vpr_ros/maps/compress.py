@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import ConfigError, MapError
-from vpr_ros.maps import schema
+from vpr_ros.maps import place_rows, schema
 from vpr_ros.maps.agreement import Agreement
 from vpr_ros.maps.files import discard, writing
 from vpr_ros.maps.projection import drawn, fit
@@ -127,12 +127,12 @@ def _shorten(path: Path, compression: Compression) -> dict[str, float]:
         projecting = compression.stage('projecting places')
         database.execute('BEGIN')
         for start, rows in _blocks(database, ids, info.dim):
-            shorter = schema.as_stored(projection.apply(rows))
+            shorter = place_rows.as_stored(projection.apply(rows))
             agreement.add(start, rows, shorter)
             some = ids[start : start + len(rows)].tolist()
             database.executemany(
                 'UPDATE places SET descriptor = ? WHERE id = ?',
-                zip(map(schema.to_blob, shorter), some, strict=True),
+                zip(map(place_rows.to_blob, shorter), some, strict=True),
             )
             projecting(start + len(rows), count)
         kept = 'kept' if projection.keeps_cosines else 'variance_kept'
@@ -146,7 +146,7 @@ def _descriptors(database: sqlite3.Connection, ids: np.ndarray, dim: int) -> np.
     """Descriptors (N, dim), float32, of these places."""
     query = 'SELECT descriptor FROM places WHERE id = ?'
     blobs = (database.execute(query, (id_,)).fetchone()[0] for id_ in ids.tolist())
-    return schema.from_blobs(blobs, dim)
+    return place_rows.from_blobs(blobs, dim)
 
 
 def _blocks(

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from vpr_ros.errors import MapError
+from vpr_ros.errors import MapDamagedError
 from vpr_ros.maps.local_features import pack, unpack
 from vpr_ros.records import Camera, LocalFeatures, Pose
 
@@ -34,6 +34,7 @@ PUT_FEATURES = 'INSERT INTO local_features (place_id, features) VALUES (?, ?)'
 PUT_CAMERA = 'INSERT OR REPLACE INTO cameras (name, model) VALUES (?, ?)'
 PUT_CALIBRATOR = 'INSERT OR REPLACE INTO calibration (id, calibrator) VALUES (0, ?)'
 GET_FEATURES = 'SELECT place_id, features FROM local_features WHERE place_id IN ({})'
+HAS_FEATURES = "SELECT count(*) FROM sqlite_master WHERE name = 'local_features'"
 MOST_VARIABLES = 500  # in one statement of SQLite
 
 
@@ -56,11 +57,19 @@ class SideTables:
             write: executes a statement within the map's transaction, or refuses to.
 
         Raises:
-            MapError: the model of a camera is garbled.
+            MapDamagedError: the model of a camera is garbled.
         """
         self._database, self._path, self._write = database, path, write
-        query = "SELECT count(*) FROM sqlite_master WHERE name = 'local_features'"
-        self._there = bool(database.execute(query).fetchone()[0])
+        self.cameras: dict[str, Camera] = {}
+        self.reread()
+
+    def reread(self) -> None:
+        """Look again, after somebody else has written to the tables.
+
+        Raises:
+            MapDamagedError: the model of a camera is garbled.
+        """
+        self._there = bool(self._database.execute(HAS_FEATURES).fetchone()[0])
         self.cameras = self._read_cameras() if self._there else {}
 
     def put_features(self, place_id: int, features: LocalFeatures) -> None:
@@ -71,7 +80,7 @@ class SideTables:
         """Local features of K places, padded to the same number, and who has any, (K,) bool.
 
         Raises:
-            MapError: they cannot be read, or are damaged.
+            MapDamagedError: they cannot be read, or are damaged.
         """
         found: dict[int, bytes] = {}
         try:
@@ -80,7 +89,7 @@ class SideTables:
                 query = GET_FEATURES.format(','.join('?' * len(some)))
                 found.update(self._database.execute(query, some))
         except sqlite3.Error as error:
-            raise MapError(f'cannot read local features of {self._path}: {error}') from None
+            raise MapDamagedError(f'cannot read local features of {self._path}: {error}') from None
         return unpack([found.get(place_id) for place_id in place_ids])
 
     def features_size(self) -> tuple[int, int]:
@@ -120,7 +129,9 @@ class SideTables:
         try:
             return {name: camera_from_json(model) for name, model in rows}
         except (KeyError, TypeError, ValueError):
-            raise MapError(f'{self._path} is damaged: the model of a camera is garbled') from None
+            raise MapDamagedError(
+                f'{self._path} is damaged: the model of a camera is garbled'
+            ) from None
 
 
 def camera_to_json(camera: Camera) -> str:

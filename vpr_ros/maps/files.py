@@ -8,18 +8,27 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from vpr_ros.errors import MapError
+from vpr_ros.errors import MapExistsError, MapWriteError
 
 
 @contextmanager
 def writing(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Give the file in which a map shall be made; it gets its name when the block ends well.
 
+    It is on the disk then: file and folder are synchronised.
+
     Raises:
-        MapError: there is a map of this name already, or another process is writing to it.
+        MapExistsError: there is a map of this name already.
+        MapWriteError: another process is writing to it, or there cannot be such a file.
     """
     if path.exists() and not overwrite:
-        raise MapError(f'{path} exists already: choose another name, remove it, or overwrite')
+        raise MapExistsError(
+            f'{path} exists already: choose another name, remove it, or overwrite'
+        )
+    if path.is_dir():
+        raise MapWriteError(f'cannot write {path}: it is a folder, expected the name of a file')
+    if not path.parent.is_dir():
+        raise MapWriteError(f'cannot write {path}: there is no folder {path.parent}')
     _end_journal(path)  # tells before the work is done, too
     part = path.with_name(path.name + '.part')
     discard(part)
@@ -38,19 +47,47 @@ def discard(part: Path) -> None:
 
 def _replace_when_complete(part: Path, path: Path) -> None:
     """Move a finished map to its name; its journal was folded in when it was closed."""
-    with part.open('rb+') as file:
-        os.fsync(file.fileno())
-    _end_journal(path)
-    for suffix in ('-wal', '-shm'):
-        Path(str(path) + suffix).unlink(missing_ok=True)
-    os.replace(part, path)
+    try:
+        with part.open('rb+') as file:
+            os.fsync(file.fileno())
+        _end_journal(path)
+        for suffix in ('-wal', '-shm'):
+            Path(str(path) + suffix).unlink(missing_ok=True)
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise MapWriteError(f'cannot write {path}: {error.strerror}') from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make new names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def copy_database(database: sqlite3.Connection, part: Path) -> None:
+    """Copy an open database as it is at this moment, also beside a writer, to one new file.
+
+    Raises:
+        MapWriteError: it cannot be written.
+    """
+    try:
+        with closing(sqlite3.connect(part, isolation_level=None)) as copy:
+            copy.execute('PRAGMA synchronous = OFF')  # synchronised once, when it is complete
+            database.backup(copy)
+            copy.execute('PRAGMA journal_mode = DELETE').fetchall()  # no journal beside the copy
+    except sqlite3.Error as error:
+        raise MapWriteError(f'cannot write {part}: {error}') from None
 
 
 def _end_journal(path: Path) -> None:
     """Fold the journal of a map in that is to be replaced, or it would be taken for the new one's.
 
     Raises:
-        MapError: its writer is alive, and what it writes would be lost.
+        MapWriteError: its writer is alive, and what it writes would be lost.
     """
     if not path.is_file():
         return
@@ -60,7 +97,7 @@ def _end_journal(path: Path) -> None:
             database.execute('PRAGMA journal_mode = DELETE')
     except sqlite3.DatabaseError as error:  # else: no map, or damaged; it may be replaced
         if 'locked' in str(error):
-            raise MapError(
+            raise MapWriteError(
                 f'{path} is being written to by another process: end that first, or choose '
                 'another name'
             ) from None

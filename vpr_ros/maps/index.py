@@ -16,6 +16,9 @@ class PlaceIndex(Protocol):
     def add(self, descriptors: np.ndarray) -> None:
         """Append descriptors (N, D), float32."""
 
+    def truncate(self, count: int) -> None:
+        """Keep only the first rows."""
+
     def search(
         self, descriptor: np.ndarray, k: int, before: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +53,10 @@ class ExactIndex:
 
     def add(self, descriptors: np.ndarray) -> None:
         self._index.add(np.ascontiguousarray(descriptors, dtype=np.float32))
+
+    def truncate(self, count: int) -> None:
+        if count < len(self):
+            self._index.remove_ids(faiss.IDSelectorRange(count, len(self)))
 
     def search(
         self, descriptor: np.ndarray, k: int, before: int | None = None

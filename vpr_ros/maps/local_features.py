@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vpr_ros.errors import MapError
+from vpr_ros.errors import MapDamagedError
 
 if TYPE_CHECKING:
     from vpr_ros.records import LocalFeatures
@@ -62,7 +62,7 @@ def unpack(blobs: Sequence[bytes | None]) -> tuple[LocalFeatures, np.ndarray]:
         Features on the CPU, tokens of unit length; without any blob they have no rows.
 
     Raises:
-        MapError: a blob is damaged.
+        MapDamagedError: a blob is damaged.
     """
     import torch  # maps are listed, copied and compressed without it
 
@@ -84,7 +84,7 @@ def unpack(blobs: Sequence[bytes | None]) -> tuple[LocalFeatures, np.ndarray]:
     tokens = torch.from_numpy(whole).float()
     length = torch.linalg.vector_norm(tokens, dim=2, keepdim=True)
     if not np.isfinite(place).all() or bool((length[:, :, 0] == 0).numpy()[valid].any()):
-        raise MapError(DAMAGED.format('a value that cannot be'))
+        raise MapDamagedError(DAMAGED.format('a value that cannot be'))
     features = LocalFeatures(
         tokens.div_(length.clamp_(min=1.0)),
         torch.from_numpy(valid),
@@ -101,16 +101,18 @@ def _sizes(blobs: Sequence[bytes | None]) -> tuple[np.ndarray, int]:
         if blob is None:
             continue
         if len(blob) < HEADER.size:
-            raise MapError(DAMAGED.format(f'{len(blob)} bytes'))
+            raise MapDamagedError(DAMAGED.format(f'{len(blob)} bytes'))
         version, counts[i], dim = HEADER.unpack_from(blob)
         if version != VERSION:
-            raise MapError(DAMAGED.format(f'version {version} instead of {VERSION}'))
+            raise MapDamagedError(DAMAGED.format(f'version {version} instead of {VERSION}'))
         expected = HEADER.size + int(counts[i]) * _row_bytes(dim)
         if len(blob) != expected:
-            raise MapError(DAMAGED.format(f'{len(blob)} bytes instead of {expected}'))
+            raise MapDamagedError(DAMAGED.format(f'{len(blob)} bytes instead of {expected}'))
         dims.add(dim)
     if len(dims) > 1:
-        raise MapError(DAMAGED.format(f'tokens of {" and ".join(map(str, sorted(dims)))} values'))
+        raise MapDamagedError(
+            DAMAGED.format(f'tokens of {" and ".join(map(str, sorted(dims)))} values')
+        )
     return counts, dims.pop() if dims else DIM
 
 

@@ -6,43 +6,41 @@ writer. Whatever is not committed yet is at most the last `commit()` interval.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
-from vpr_ros.errors import MapError
-from vpr_ros.maps import schema
-from vpr_ros.maps.evidence import SideTables
+from vpr_ros.errors import MapDamagedError, MapError, MapExistsError
+from vpr_ros.maps import place_rows, schema
 from vpr_ros.maps.index import ExactIndex, PlaceIndex
+from vpr_ros.maps.map_file import IN_MEMORY, MapFile
 from vpr_ros.maps.schema import MapInfo
-from vpr_ros.records import Camera, Candidate, LocalFeatures, Place
+from vpr_ros.records import Candidate, LocalFeatures, Place
 
-IN_MEMORY = ':memory:'
+__all__ = ['IN_MEMORY', 'PlaceMap']
+
+BLOCK = 1024  # places that are read at a time
 
 
-class PlaceMap:
+class PlaceMap(MapFile):
     """Places in the order they were recorded, and the search among them.
 
-    Use `create` or `open`. Rows of the index and of `places` correspond. What is kept `beside` the
-    places (local features, cameras, a calibrator) is written with them.
+    Use `create` or `open`. Rows of the index and of `places` correspond.
     """
 
-    def __init__(self, database: sqlite3.Connection, path: str, writable: bool) -> None:
-        self.path = path
-        self.writable = writable
-        self._database = database
-        self.info = schema.read_info(database, path)
-        self.projection, self.agreement = schema.read_projection(database, self.info, path)
+    def __init__(
+        self, database: sqlite3.Connection, path: str, writable: bool, searched: bool = True
+    ) -> None:
+        super().__init__(database, path, writable)
+        self._searched = searched
         self.places: list[Place] = []
-        self.beside = SideTables(database, path, self._write)
         self._index: PlaceIndex = ExactIndex(self.info.dim, by_distance=not self.keeps_cosines)
-        self._dirty = False
+        schema.count_places(database, self.info, path)
         self._load()
 
     @classmethod
@@ -64,10 +62,11 @@ class PlaceMap:
             frame: frame of the poses.
 
         Raises:
-            MapError: the file exists already or cannot be written.
+            MapExistsError: the file exists already.
+            MapWriteError: it cannot be written.
         """
         if str(path) != IN_MEMORY and Path(path).exists():
-            raise MapError(f'{path} exists already: choose another name or remove it')
+            raise MapExistsError(f'{path} exists already: choose another name or remove it')
         info = MapInfo(
             str(uuid.uuid4()), 0, model, fingerprint, dim, frame, schema.FORMAT, schema.now(),
             binding=fingerprint,
@@ -82,60 +81,33 @@ class PlaceMap:
 
         Args:
             path: the `.vprmap` file.
-            fingerprint: of the model that will query it; None reads without searching.
+            fingerprint: of the model that will query it; None: it is only read, without
+                descriptors in memory, and cannot be searched.
             model: that model's name, for the error.
             writable: whether places will be added.
 
         Raises:
-            MapError: no such file, not a map, damaged, of another format, or another model's.
+            MapMissingError: no such file.
+            MapDamagedError: not a map, or damaged; `MapMetadataError` in what it says of itself.
+            MapFormatError: of another format.
+            MapModelError: another model's.
+            MapError: it may not be read.
         """
         database = schema.open_database(path, writable)
         try:
             if writable:
                 database.execute('PRAGMA journal_mode = WAL')
-            place_map = cls(database, str(path), writable)
+            schema.check_model(schema.read_info(database, str(path)), path, fingerprint, model)
+            return cls(database, str(path), writable, searched=fingerprint is not None)
         except sqlite3.Error as error:
-            raise MapError(f'{path} is not a readable map: {error}') from None
-        info = place_map.info
-        if fingerprint is not None and info.fingerprint != fingerprint:
-            place_map.close()
-            raise MapError(
-                f'{path} was made with {info.model}:{info.fingerprint[:16]}, this is '
-                f'{model}:{fingerprint[:16]}: use that model or build the map again'
-            )
-        return place_map
+            database.close()
+            raise MapDamagedError(f'{path} is not a readable map: {error}') from None
+        except BaseException:
+            database.close()
+            raise
 
     def __len__(self) -> int:
         return len(self.places)
-
-    @property
-    def full_dim(self) -> int:
-        """Length of the descriptors that the map takes, which a projection may shorten."""
-        return self.projection.full_dim if self.projection else self.info.dim
-
-    @property
-    def keeps_cosines(self) -> bool:
-        """Whether similarities are cosines, or near enough for a threshold of cosines."""
-        return self.projection is None or self.projection.keeps_cosines
-
-    def __enter__(self) -> PlaceMap:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close(commit=kind is None)
-
-    def add_session(self, name: str, source: str = '') -> int:
-        """Begin a mapping session and return its id."""
-        cursor = self._write(
-            'INSERT INTO sessions (name, source, created) VALUES (?, ?, ?)',
-            (name, source, schema.now()),
-        )
-        return int(cursor.lastrowid or 0)
 
     def add(
         self,
@@ -156,37 +128,40 @@ class PlaceMap:
             The place with its id.
 
         Raises:
-            MapError: another length of descriptor, values that are not finite, or a map that was
-                opened for reading.
+            MapError: another length of descriptor, or values that are not finite.
+            MapWriteError: the map was opened for reading, or cannot be written now.
         """
         descriptor = self._shortened(descriptor)
-        row = schema.place_row(place, descriptor, thumbnail)
-        cursor = self._write(
-            'INSERT INTO places (session_id, stamp_ns, camera, x, y, z, qx, qy, qz, qw, '
-            'travelled_m, thumbnail, descriptor) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)',
-            row,
-        )
+        row = place_rows.place_row(place, descriptor, thumbnail)
+        cursor = self._transaction.write(place_rows.PUT_PLACE, row)
         place = replace(place, id=int(cursor.lastrowid or 0))
         if local is not None:
             self.beside.put_features(place.id, local)
         self.places.append(place)
-        self._index.add(schema.as_stored(descriptor)[None])
+        if self._searched:
+            self._index.add(place_rows.as_stored(descriptor)[None])
         return place
 
-    def commit(self) -> None:
-        """Make everything added so far durable, as one new revision."""
-        if not self._dirty:
-            return
+    @contextmanager
+    def growing(self) -> Iterator[sqlite3.Connection]:
+        """Rows that the block inserts become places when it ends well, durably; else none does.
+
+        Raises:
+            MapWriteError: the map was opened for reading, or cannot be written.
+        """
+        self.commit()
+        count, last = len(self), self.places[-1].id if self.places else 0
         revision = self.info.revision + 1
         try:
-            self._database.execute(
-                "UPDATE meta SET value = ? WHERE key = 'revision'", (str(revision),)
-            )
-            self._database.execute('COMMIT')
-        except sqlite3.Error as error:
-            raise MapError(f'cannot write to {self.path}: {error}') from None
-        self._dirty = False
+            with self._transaction.bulk(revision) as database:
+                yield database
+                self._load(after=last)
+        except BaseException:
+            del self.places[count:]
+            self._index.truncate(count)
+            raise
         self.info = replace(self.info, revision=revision)
+        self.beside.reread()
 
     def search(self, descriptor: np.ndarray, k: int, before: int | None = None) -> list[Candidate]:
         """Find the places that resemble a descriptor most.
@@ -202,7 +177,7 @@ class PlaceMap:
         Raises:
             MapError: another length of descriptor, or values that are not finite.
         """
-        rows, similarities = self._index.search(self._shortened(descriptor), k, before)
+        rows, similarities = self._index.search(self._asked(descriptor), k, before)
         return [
             Candidate(self.places[row], float(similarity))
             for row, similarity in zip(rows, similarities, strict=True)
@@ -221,54 +196,16 @@ class PlaceMap:
         Raises:
             MapError: another length of descriptor, or values that are not finite.
         """
-        found = self._index.similarities(self._shortened(descriptor))
+        found = self._index.similarities(self._asked(descriptor))
         if before is not None:
             found[before:] = -np.inf
         return found
 
-    def local_features(self, place_ids: Sequence[int]) -> tuple[LocalFeatures, np.ndarray]:
-        """Local features of K places, read from the file now.
-
-        Returns:
-            Them, padded to the same number, and which places have any, (K,) bool.
-
-        Raises:
-            MapError: they cannot be read, or are damaged.
-        """
-        return self.beside.features(place_ids)
-
-    def camera(self, name: str) -> Camera | None:
-        """The camera of this name, where it is known."""
-        return self.beside.cameras.get(name)
-
-    def descriptors(self) -> np.ndarray:
-        """All descriptors as they are stored, (N, info.dim), float32, in the order of `places`."""
-        rows = self._database.execute('SELECT descriptor FROM places ORDER BY id')
-        return schema.from_blobs((blob for (blob,) in rows), self.info.dim)
-
-    def thumbnail(self, place_id: int) -> bytes | None:
-        """JPEG of a place, or None."""
-        query = 'SELECT thumbnail FROM places WHERE id = ?'
-        row = self._database.execute(query, (place_id,)).fetchone()
-        return row[0] if row else None
-
-    def sessions(self) -> list[tuple[int, str, str, str]]:
-        """Id, name, source and creation time of every session."""
-        return list(self._database.execute('SELECT id, name, source, created FROM sessions'))
-
-    def close(self, commit: bool = True) -> None:
-        """Commit, or forget what was not committed, and release the file."""
-        if commit:
-            self.commit()
-        elif self._dirty:
-            self._database.execute('ROLLBACK')
-        self._dirty = False
-        if self.writable and self.path != IN_MEMORY:
-            # Fold the journal in, so that the map is one file to copy and readable without
-            # write permission. With readers attached SQLite declines, and the journal stays.
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute('PRAGMA journal_mode = DELETE')
-        self._database.close()
+    def _asked(self, descriptor: np.ndarray) -> np.ndarray:
+        """The descriptor of a query as the index compares it."""
+        if not self._searched:
+            raise MapError(f'{self.path} was opened to be read: open it with its model to search')
+        return self._shortened(descriptor)
 
     def _shortened(self, descriptor: np.ndarray) -> np.ndarray:
         """The descriptor as this map stores it."""
@@ -279,21 +216,14 @@ class PlaceMap:
             )
         return self.projection.apply(descriptor) if self.projection else descriptor
 
-    def _write(self, statement: str, values: tuple) -> sqlite3.Cursor:
-        if not self.writable:
-            raise MapError(
-                f'{self.path} was opened for reading: open it for writing to add places'
-            )
-        try:
-            if not self._dirty:
-                self._database.execute('BEGIN')
-                self._dirty = True
-            return self._database.execute(statement, values)
-        except sqlite3.Error as error:
-            raise MapError(f'cannot write to {self.path}: {error}') from None
-
-    def _load(self) -> None:
-        rows = self._database.execute(f'SELECT {schema.COLUMNS} FROM places ORDER BY id')
-        self.places = [schema.place_from_row(row) for row in rows]
-        if schema.count_places(self._database, self.info, self.path):
-            self._index.add(self.descriptors())
+    def _load(self, after: int = 0) -> None:
+        """Take the rows of larger ids."""
+        descriptor = 'descriptor' if self._searched else 'NULL'
+        rows = self._database.execute(
+            f'SELECT {descriptor}, {place_rows.COLUMNS} FROM places WHERE id > ? ORDER BY id',
+            (after,),
+        )
+        while some := rows.fetchmany(BLOCK):
+            if self._searched:
+                self._index.add(place_rows.from_blobs((row[0] for row in some), self.info.dim))
+            self.places += [place_rows.place_from_row(row[1:]) for row in some]

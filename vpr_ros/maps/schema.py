@@ -1,22 +1,25 @@
-"""The tables of a map file, and how a place becomes a row and comes back."""
+"""The tables of a map file, what it says of itself, and how it is opened."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import uuid
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from vpr_ros.errors import MapError
+from vpr_ros.errors import (
+    MapDamagedError,
+    MapError,
+    MapFormatError,
+    MapMetadataError,
+    MapMissingError,
+    MapModelError,
+    MapWriteError,
+)
 from vpr_ros.maps import evidence
 from vpr_ros.maps.projection import Projection
-from vpr_ros.records import Place, Pose
 
 FORMAT = 2
 MAGIC = b'SQLite format 3\x00'
@@ -52,10 +55,6 @@ CREATE TABLE projection (          -- one row, in maps with compressed descripto
 )
 """
 
-COLUMNS = (
-    'id, session_id, stamp_ns, camera, x, y, z, qx, qy, qz, qw, travelled_m'  # as Place reads them
-)
-
 
 @dataclass(frozen=True)
 class MapInfo:
@@ -80,21 +79,43 @@ def read_info(database: sqlite3.Connection, path: str) -> MapInfo:
     """Read the table `meta`.
 
     Raises:
-        MapError: another format, or a key that is missing or not what it should be.
+        MapFormatError: another format.
+        MapMetadataError: a key is missing or not what it should be.
     """
     meta = dict(database.execute('SELECT key, value FROM meta'))
     try:
+        _check_format(int(meta['format']), path)
         numbers = {key: int(meta[key]) for key in ('revision', 'dim', 'format')}
         binding = meta['fingerprint' if numbers['format'] == 1 else 'binding']
         info = MapInfo(**{**meta, **numbers, 'binding': binding})
     except (KeyError, ValueError, TypeError) as error:
-        raise MapError(f'{path} is damaged: its metadata lack or garble {error}') from None
-    if info.format not in READABLE:
-        raise MapError(
-            f'{path} has map format {info.format}, this version reads {FORMAT}: '
-            'build the map again or use the version that made it'
+        raise MapMetadataError(f'{path} is damaged: its metadata lack or garble {error}') from None
+    if info.dim < 1 or info.revision < 0:
+        raise MapMetadataError(
+            f'{path} is damaged: descriptors of length {info.dim}, revision {info.revision}'
         )
     return info
+
+
+def _check_format(number: int, path: str) -> None:
+    if number not in READABLE:
+        raise MapFormatError(
+            f'{path} has map format {number}, this version reads {FORMAT}: '
+            'build the map again or use the version that made it'
+        )
+
+
+def check_model(info: MapInfo, path: Path | str, fingerprint: str | None, model: str) -> None:
+    """Refuse the map of another model than the one of this fingerprint, if one is given.
+
+    Raises:
+        MapModelError: it is another's.
+    """
+    if fingerprint is not None and info.fingerprint != fingerprint:
+        raise MapModelError(
+            f'{path} was made with {info.model}:{info.fingerprint[:16]}, this is '
+            f'{model}:{fingerprint[:16]}: use that model or build the map again'
+        )
 
 
 def read_projection(
@@ -103,7 +124,7 @@ def read_projection(
     """The projection of a compressed map, and what was measured of it.
 
     Raises:
-        MapError: it is missing or not the one that the map was made with.
+        MapDamagedError: it is missing or not the one that the map was made with.
     """
     if info.binding == info.fingerprint:
         return None, {}
@@ -113,9 +134,9 @@ def read_projection(
         projection = Projection.from_bytes(components, mean, (info.dim, full_dim), kept)
         measured = json.loads(agreement)
     except (TypeError, ValueError, sqlite3.Error):
-        raise MapError(f'{path} is damaged: its projection is missing or garbled') from None
+        raise MapDamagedError(f'{path} is damaged: its projection is missing or garbled') from None
     if projection.binding(info.fingerprint) != info.binding:
-        raise MapError(f'{path} is damaged: its projection is not the one it was made with')
+        raise MapDamagedError(f'{path} is damaged: its projection is not the one it was made with')
     return projection, measured
 
 
@@ -133,10 +154,13 @@ def set_projection(
         'VALUES (?, ?, ?, ?, ?)',
         (components, projection.full_dim, mean, projection.kept, json.dumps(agreement)),
     )
-    info = replace(
-        info, uuid=str(uuid.uuid4()), revision=1, dim=projection.dim, format=FORMAT,
-        created=now(), binding=projection.binding(info.fingerprint),
-    )  # fmt: skip
+    binding = projection.binding(info.fingerprint)
+    write_identity(database, replace(info, dim=projection.dim, format=FORMAT, binding=binding))
+
+
+def write_identity(database: sqlite3.Connection, info: MapInfo) -> None:
+    """Make a map of its own out of a copy of another; the caller commits."""
+    info = replace(info, uuid=str(uuid.uuid4()), revision=1, created=now())
     _write_info(database, info)
 
 
@@ -149,19 +173,27 @@ def open_database(path: Path | str, writable: bool) -> sqlite3.Connection:
     """Connect to the file of a map.
 
     Raises:
-        MapError: no such file, or it cannot be opened.
+        MapMissingError: no such file.
+        MapDamagedError: it is no file of SQLite, or was cut.
+        MapError: it may not be read.
     """
-    if not Path(path).is_file():
-        raise MapError(f'no map at {path}: build one with `vpr map build BAG -o FILE.vprmap`')
-    _check_size(Path(path))
     mode = 'rw' if writable else 'ro'
     try:
+        if Path(path).is_dir():
+            raise MapDamagedError(f'{path} is a folder: expected the .vprmap file of a map')
+        if not Path(path).is_file():
+            raise MapMissingError(
+                f'no map at {path}: build one with `vpr map build BAG -o FILE.vprmap`'
+            )
+        _check_size(Path(path))
         return sqlite3.connect(
             f'{Path(path).resolve().as_uri()}?mode={mode}',
             uri=True, check_same_thread=False, isolation_level=None,
         )  # fmt: skip
     except sqlite3.Error as error:
-        raise MapError(f'{path} is not a readable map: {error}') from None
+        raise MapDamagedError(f'{path} is not a readable map: {error}') from None
+    except OSError as error:
+        raise MapError(f'cannot read {path}: {error.strerror}') from None
 
 
 def _check_size(path: Path) -> None:
@@ -177,7 +209,7 @@ def _check_size(path: Path) -> None:
     page = int.from_bytes(header[16:18], 'big')
     whole = (65536 if page == 1 else page) * int.from_bytes(header[28:32], 'big')
     if path.stat().st_size < whole:
-        raise MapError(
+        raise MapDamagedError(
             f'{path} is damaged: expected {whole} bytes, found {path.stat().st_size}; '
             'copy it again or build it anew'
         )
@@ -187,7 +219,7 @@ def create_database(path: str, info: MapInfo) -> sqlite3.Connection:
     """Lay out an empty map in a new file.
 
     Raises:
-        MapError: it cannot be written.
+        MapWriteError: it cannot be written.
     """
     try:
         database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -200,7 +232,7 @@ def create_database(path: str, info: MapInfo) -> sqlite3.Connection:
         _write_info(database, info)
         database.execute('COMMIT')
     except sqlite3.Error as error:
-        raise MapError(f'cannot write a map at {path}: {error}') from None
+        raise MapWriteError(f'cannot write a map at {path}: {error}') from None
     return database
 
 
@@ -208,52 +240,13 @@ def count_places(database: sqlite3.Connection, info: MapInfo, path: str) -> int:
     """Number of places.
 
     Raises:
-        MapError: descriptors are missing or of another length.
+        MapDamagedError: descriptors are missing or of another length.
     """
     query = 'SELECT count(*), coalesce(sum(length(descriptor)), 0) FROM places'
     count, size = database.execute(query).fetchone()
     if size != 2 * info.dim * count:
-        raise MapError(f'{path} is damaged: descriptors and places do not correspond')
+        raise MapDamagedError(f'{path} is damaged: descriptors and places do not correspond')
     return int(count)
-
-
-def place_row(place: Place, descriptor: np.ndarray, thumbnail: bytes | None) -> tuple[Any, ...]:
-    """Values of a new row, without its id."""
-    pose = place.pose
-    coordinates = (None,) * 7 if pose is None else (*pose.position_m, *pose.quaternion)
-    return (
-        place.session_id, place.stamp_ns, place.camera, *coordinates, place.travelled_m,
-        thumbnail, to_blob(descriptor),
-    )  # fmt: skip
-
-
-def to_blob(descriptor: np.ndarray) -> bytes:
-    """A descriptor (D,) as a row has it."""
-    return np.asarray(descriptor, dtype='<f2').tobytes()
-
-
-def from_blobs(blobs: Iterable[bytes], dim: int) -> np.ndarray:
-    """Descriptors (N, dim), float32, of N rows."""
-    return np.frombuffer(b''.join(blobs), '<f2').reshape(-1, dim).astype(np.float32)
-
-
-def as_stored(descriptor: np.ndarray) -> np.ndarray:
-    """What the file will give back, so that a live map and a reopened one answer alike."""
-    return descriptor.astype(np.float16).astype(np.float32)
-
-
-def place_from_row(row: tuple[Any, ...]) -> Place:
-    """The inverse of `place_row`, from the COLUMNS of a row."""
-    id_, session_id, stamp_ns, camera, *pose, travelled_m = row
-    known = pose[0] is not None
-    return Place(
-        id=id_,
-        session_id=session_id,
-        stamp_ns=stamp_ns,
-        pose=Pose(tuple(pose[:3]), tuple(pose[3:])) if known else None,  # type: ignore[arg-type]
-        camera=camera,
-        travelled_m=travelled_m,
-    )
 
 
 def now() -> str:

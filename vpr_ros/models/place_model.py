@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from vpr_ros.models.network import PlaceNetwork
 from vpr_ros.models.published import PUBLISHED
 from vpr_ros.models.runtime import Placement, Runtime, resolve_device, resolve_precision
 from vpr_ros.records import Features, ImageInput
+
+T = TypeVar('T')
 
 
 class PlaceModel:
@@ -147,16 +150,36 @@ class PlaceModel:
         Raises:
             ImageError: an image is not what is expected.
             CheckpointError: no weights were loaded.
+            DeviceError: the GPU failed and was asked for by name; with `auto` the CPU goes on.
         """
-        return self.describe_tensor(self.prepare(images))
+        return self.surviving(lambda: self.describe_tensor(self.prepare(images)))
+
+    def surviving(self, act: Callable[[], T]) -> T:
+        """Do something with the model; where its GPU fails at that, once more on the CPU.
+
+        Args:
+            act: from images in the memory of the host: what is on a lost GPU is lost, too.
+
+        Raises:
+            DeviceError: the GPU failed and was asked for by name.
+        """
+        try:
+            return act()
+        except RuntimeError as error:
+            runtime = self._started()
+            if runtime is None:
+                raise
+            runtime.leave_gpu(error)
+        return act()
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Resized, normalised images (B, 3, height, width), float32, on the model's device.
 
         Raises:
             ImageError: an image is not what is expected.
+            DeviceError: the GPU failed and was asked for by name.
         """
-        return to_batch(images, self.input, self.device)
+        return self.surviving(lambda: to_batch(images, self.input, self.device))
 
     def describe_tensor(self, images: torch.Tensor) -> Features:
         """Describe images that are prepared already.

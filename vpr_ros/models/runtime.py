@@ -9,15 +9,17 @@ one CUDA graph for each small input shape.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from vpr_ros.errors import ConfigError, DeviceError
+from vpr_ros.errors import ConfigError
 from vpr_ros.image import to_tensor
-from vpr_ros.models import compiled, int8, packed, processor
+from vpr_ros.models import compiled, gpu_failure, int8, packed, processor
 from vpr_ros.models.compiled import CompiledCall
 from vpr_ros.models.cuda_graph import GraphedCall
 from vpr_ros.models.network import PlaceNetwork
@@ -39,13 +41,20 @@ class Placement:
     precision: str
     reason: str = ''
     engine: str = 'torch'  # or openvino
+    fell_back: bool = False  # from a GPU, on which it ran or should have
+
+    def gpu_memory_mb(self) -> float:
+        """Memory of the GPU that this process holds, in 10^6 bytes; nan on a CPU."""
+        is_gpu = self.device.type == 'cuda'
+        return torch.cuda.memory_reserved(self.device) / 1e6 if is_gpu else math.nan
+
+    def name(self) -> str:
+        """Of the device, as its maker calls it."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == 'cuda' else 'cpu'
 
     def __str__(self) -> str:
-        where = 'cpu'
-        if self.device.type == 'cuda':
-            where = torch.cuda.get_device_name(self.device)
         reason = f' ({self.reason})' if self.reason else ''
-        return f'{where}, {self.precision}, {self.engine}{reason}'
+        return f'{self.name()}, {self.precision}, {self.engine}{reason}'
 
 
 def resolve_device(device: str) -> torch.device:
@@ -144,25 +153,51 @@ class Runtime:
             CheckpointError: the ranges for int8 are missing or another network's.
             DeviceError: the device asked for by name has not enough memory.
         """
-        self._network, self._spec, self._may_fall_back = network, spec, device == 'auto'
+        self._network, self._spec, self._asked = network, spec, precision
+        self._may_fall_back = device == 'auto'
         self.placement = with_engine(resolve_precision(precision, resolve_device(device)), network)
         try:
             self._start(asked=precision)
-        except torch.OutOfMemoryError:
-            self._fall_back()
+        except RuntimeError as error:
+            self.leave_gpu(error)
 
     def __call__(self, images: torch.Tensor) -> Features:
         """Features of images (B, 3, H, W), normalised.
 
         Raises:
-            DeviceError: not enough memory on the device asked for by name.
+            DeviceError: the device asked for by name failed or has not enough memory.
+            RuntimeError: the GPU failed with the images on it; the next ones go to the CPU.
         """
         try:
             with torch.inference_mode():
-                return self._run(images.to(self.placement.device))
-        except torch.OutOfMemoryError:
-            self._fall_back()
-            return self(images.cpu())
+                features = self._run(images.to(self.placement.device))
+            if self.placement.device.type == 'cuda':
+                torch.cuda.synchronize(self.placement.device)  # a GPU tells of its failures late
+            return features
+        except RuntimeError as error:
+            if self.placement.device.type == 'cpu':
+                raise
+            self.leave_gpu(error)
+        return self(images.cpu())
+
+    def leave_gpu(self, error: RuntimeError) -> None:
+        """Go on on the CPU after a GPU failed or ran out of memory.
+
+        Args:
+            error: that it raised.
+
+        Raises:
+            DeviceError: the GPU was asked for by name.
+            RuntimeError: `error`, for which no GPU is to blame.
+        """
+        failure = gpu_failure.told(error)
+        if failure is None:
+            raise error
+        if self.placement.device.type == 'cpu':
+            return
+        if not self._may_fall_back:
+            raise gpu_failure.as_error(self.placement.device, failure) from None
+        self._start_on_cpu(failure)
 
     def _start(self, asked: str) -> None:
         self._prepare()
@@ -182,6 +217,8 @@ class Runtime:
                 f'at least {least} is wanted: use precision auto or fp32'
             )
         reason = f'{self.placement.precision} only reaches cosine {cosine:.4f}'
+        if self.placement.fell_back:
+            reason = f'{self.placement.reason}; {reason}'
         self.placement = replace(self.placement, precision='fp32', reason=reason)
         self._start(asked='fp32')
 
@@ -195,16 +232,17 @@ class Runtime:
             self.placement = replace(self.placement, engine='torch', reason=str(error))
             self._prepare()
 
-    def _fall_back(self) -> None:
-        if self.placement.device.type == 'cpu' or not self._may_fall_back:
-            raise DeviceError(
-                f'{self.placement.device} has not enough free memory for this model: free some, '
-                'take a smaller model, or use device cpu or auto'
-            ) from None
-        cpu = with_engine(resolve_precision('auto', torch.device('cpu')), self._network)
-        self.placement = replace(cpu, reason=f'the GPU ran out of memory; {cpu.reason}')
-        self._prepare()
-        torch.cuda.empty_cache()
+    def _start_on_cpu(self, failure: str) -> None:
+        device = torch.device('cpu')
+        try:
+            cpu = resolve_precision(self._asked, device)
+        except ConfigError:  # a precision that only the GPU has
+            cpu = resolve_precision('auto', device)
+        reason = '; '.join(filter(None, [f'the GPU {failure}', cpu.reason]))
+        self.placement = with_engine(replace(cpu, reason=reason, fell_back=True), self._network)
+        self._start(asked='auto')  # in the middle of work fp32 is better than an error
+        with suppress(RuntimeError):  # of a GPU that is gone
+            torch.cuda.empty_cache()
 
 
 def prepared(network: PlaceNetwork, spec: ImageInput, placement: Placement) -> PlaceNetwork:

@@ -29,6 +29,12 @@ class ReportingLifecycleNode(LifecycleNode):
         super().__init__(node_name, **kwargs)
         self._configured = ExitStack()
         self._activated = ExitStack()
+        self._broken: VprError | None = None
+
+    def break_down(self, error: VprError) -> None:
+        """Go through the error state to unconfigured: what the node needs is gone."""
+        self._broken = error
+        self.trigger_deactivate()
 
     def configure(self, stack: ExitStack) -> None:
         """Read parameters, acquire resources, create publishers."""
@@ -60,6 +66,9 @@ class ReportingLifecycleNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         outcome = self._reported('deactivate', self._activated.close, refusal=ERROR)
         super().on_deactivate(state)
+        if self._broken is not None:
+            self.get_logger().error(f'{self._broken}: the node goes down to unconfigured')
+            self._broken, outcome = None, ERROR
         return outcome
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:

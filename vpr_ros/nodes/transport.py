@@ -10,10 +10,20 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from rclpy.duration import Duration, Infinite
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    LivelinessPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from vpr_ros.errors import RosError
@@ -93,14 +103,40 @@ def explain_silence(node: Node, topic: str, type_: str, qos: QoSProfile) -> str:
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
         return f'no image on {topic}, which nobody publishes; {_elsewhere(node, topic)}'
-    found = f'no image on {topic}, which {_publishers(len(publishers))}'
-    for publisher in publishers:
-        if publisher.topic_type != type_:
-            return f'{found} of type {publisher.topic_type}, expected {type_}: set image_transport'
-        compatibility, reason = qos_check_compatible(publisher.qos_profile, qos)
-        if compatibility == QoSCompatibility.ERROR:
-            return f'{found} with incompatible quality of service: {reason}'
-    return f'{found}, with compatible quality of service: {advice(os.environ) or "is it paused?"}'
+    alike = [publisher for publisher in publishers if publisher.topic_type == type_]
+    if not alike:
+        found = publishers[0].topic_type
+        named = f'{_named(publishers)} publishes {found}, expected {type_}'
+        return f'no image on {topic}: {named}: {_other_transport(found)}'
+    fitting = [publisher for publisher in alike if _fits(publisher.qos_profile, qos)]
+    if fitting:
+        profiles = _profiles(qos, fitting)
+        reason = advice(os.environ) or f'is {_named(fitting)} paused?'
+        return f'no image on {topic} ({profiles}), though compatible: {reason}'
+    change = _change(topic, alike[0].qos_profile, qos)
+    profiles = _profiles(qos, alike)
+    return f'no image on {topic}, incompatible quality of service ({profiles}): {change}'
+
+
+def describe_qos(profile: QoSProfile) -> str:
+    """A profile in words: what is known of it, and what is not usual.
+
+    Of another node's profile DDS does not tell history and depth.
+    """
+    words = [
+        _RELIABILITY.get(profile.reliability, 'reliability unknown'),
+        _DURABILITY.get(profile.durability, 'durability unknown'),
+    ]
+    if profile.history == HistoryPolicy.KEEP_ALL:
+        words.append('keep all')
+    elif profile.history == HistoryPolicy.KEEP_LAST:
+        words.append(f'keep last {profile.depth}')
+    for name in ('deadline', 'lifespan'):
+        if _is_finite(getattr(profile, name)):
+            words.append(f'{name} {getattr(profile, name).nanoseconds / 1e9:g} s')
+    if profile.liveliness == LivelinessPolicy.MANUAL_BY_TOPIC:
+        words.append('liveliness manual by topic')
+    return ', '.join(words)
 
 
 def explain_loss(count: int, topic: str) -> str:
@@ -109,8 +145,63 @@ def explain_loss(count: int, topic: str) -> str:
     return f'images of {topic} are lost on the way, {count} since the last report: {reason}'
 
 
-def _publishers(count: int) -> str:
-    return 'has 1 publisher' if count == 1 else f'has {count} publishers'
+_RELIABILITY = {
+    ReliabilityPolicy.RELIABLE: 'reliable',
+    ReliabilityPolicy.BEST_EFFORT: 'best effort',
+    ReliabilityPolicy.BEST_AVAILABLE: 'reliability best available',
+    ReliabilityPolicy.SYSTEM_DEFAULT: 'reliability by default',
+}
+_DURABILITY = {
+    DurabilityPolicy.TRANSIENT_LOCAL: 'transient local',
+    DurabilityPolicy.VOLATILE: 'volatile',
+    DurabilityPolicy.BEST_AVAILABLE: 'durability best available',
+    DurabilityPolicy.SYSTEM_DEFAULT: 'durability by default',
+}
+SHOWN = 2  # publishers of one topic that a sentence names
+
+
+def _fits(offered: QoSProfile, requested: QoSProfile) -> bool:
+    return qos_check_compatible(offered, requested)[0] != QoSCompatibility.ERROR
+
+
+def _is_finite(duration: Duration) -> bool:
+    return 0 < duration.nanoseconds < Infinite.nanoseconds
+
+
+def _profiles(requested: QoSProfile, publishers: Sequence[TopicEndpointInfo]) -> str:
+    """Both sides of a topic in words."""
+    offers = [
+        f'offered by {_named([publisher])}: {describe_qos(publisher.qos_profile)}'
+        for publisher in publishers[:SHOWN]
+    ]
+    return '; '.join([f'requested: {describe_qos(requested)}', *offers, *_more(publishers)])
+
+
+def _named(publishers: Sequence[TopicEndpointInfo]) -> str:
+    """Names of the nodes that publish."""
+    names = [f'{x.node_namespace.rstrip("/")}/{x.node_name}' for x in publishers[:SHOWN]]
+    return ' and '.join([*dict.fromkeys(names), *_more(publishers)])
+
+
+def _more(publishers: Sequence[TopicEndpointInfo]) -> list[str]:
+    return [f'{len(publishers) - SHOWN} more'] if len(publishers) > SHOWN else []
+
+
+def _change(topic: str, offered: QoSProfile, requested: QoSProfile) -> str:
+    """What to change so that a request is met."""
+    reliable, lasting = ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
+    if requested.reliability == reliable and offered.reliability != reliable:
+        return f'set qos_overrides.{topic}.subscription.reliability to best_effort'
+    if requested.durability == lasting and offered.durability != lasting:
+        return 'ask for volatile, or let the publisher offer transient local'
+    return 'ask for no stricter deadline and liveliness than are offered'
+
+
+def _other_transport(found: str) -> str:
+    """What to do about a topic of another type."""
+    if found not in IMAGE_TYPES:
+        return 'remap it to a topic of images'
+    return f'set image_transport to {"compressed" if "Compressed" in found else "raw"}'
 
 
 def _elsewhere(node: Node, topic: str) -> str:

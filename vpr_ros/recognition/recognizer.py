@@ -23,7 +23,7 @@ from vpr_ros.recognition.pipeline import Described, Pipeline, Query
 from vpr_ros.recognition.plausibility import Plausibility
 from vpr_ros.recognition.thresholds import thresholds
 from vpr_ros.recognition.thumbnails import encode_thumbnail
-from vpr_ros.records import Camera, Place, Pose, Recognition, Timings, Verdict, View
+from vpr_ros.records import Camera, Features, Place, Pose, Recognition, Timings, Verdict, View
 
 if TYPE_CHECKING:
     import torch
@@ -243,7 +243,15 @@ class Recognizer:
 
     def _described(self, view: View, tensor: torch.Tensor) -> tuple[Described, float]:
         start = time.perf_counter()
-        features = self.model.describe_tensor(tensor)
+
+        def describe() -> Features:
+            # The tensor is gone with the device it was on.
+            there = tensor.device.type == self.model.device.type
+            return self.model.describe_tensor(
+                tensor if there else self.model.prepare([view.image])
+            )
+
+        features = self.model.surviving(describe)
         descriptor = features.descriptor[0].cpu().numpy()
         spent_ms = 1e3 * (time.perf_counter() - start)
         return Described(descriptor, features.local, view.image, view.depth, view.camera), spent_ms

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -44,8 +45,15 @@ def test_the_depth_of_the_moment_is_found():
     buffer = DepthBuffer(0.05)
     assert buffer.at(0) is None
     for k in range(20):
-        buffer.put(message(np.full((2, 2), k, np.float32), '32FC1', k * 100_000_000))
+        depth = message(np.full((2, 2), k, np.float32), '32FC1', k * 100_000_000)
+        buffer.put(serialize_message(depth))
     assert buffer.at(1_930_000_000)[0, 0] == 19
     assert buffer.at(1_800_000_001)[0, 0] == 18
     assert buffer.at(1_950_000_001) is None  # more than 0.05 s from any
     assert buffer.at(0) is None  # long gone
+
+
+def test_a_depth_image_that_was_cut_is_none():
+    buffer = DepthBuffer(0.05)
+    buffer.put(serialize_message(message(np.ones((2, 2), np.float32), '32FC1', 0))[:-3])
+    assert buffer.at(0) is None

@@ -45,13 +45,33 @@ def test_rotation_is_interpolated():
 def test_empty_and_bounded():
     poses = PoseBuffer(0.5)
     assert poses.at(0) is None
-    for k in range(CAPACITY + 100):
+    assert poses.latest() is None
+    for k in range(2000):
         poses.put(k * NS // 100, Pose((float(k), 0.0, 0.0)))
-    assert poses.at(0) is None  # forgotten
+    assert poses.at(9 * NS) is None  # forgotten
     assert poses.at(NS * 10).position_m[0] == pytest.approx(1000)
+    assert poses.latest()[1].position_m[0] == 1999.0
+    poses.clear()
+    assert poses.latest() is None
+
+
+def test_at_any_rate_memory_is_bounded():
+    poses = PoseBuffer(0.5)
+    for k in range(CAPACITY + 10):
+        poses.put(k, Pose((float(k), 0.0, 0.0)))
+    assert poses.at(0).position_m[0] == 10.0  # the oldest that is left
 
 
 def test_a_clock_that_jumps_back_begins_anew():
     poses = buffer((100.0, 1.0), (1.0, 2.0))
     assert poses.at(100 * NS) is None
     assert poses.at(NS).position_m[0] == 2.0
+
+
+def test_one_that_comes_late_is_left_out():
+    poses = buffer((1.0, 1.0), (1.2, 2.0), (1.1, 77.0))
+    assert poses.at(int(1.1 * NS)).position_m[0] == pytest.approx(1.5)
+
+
+def test_two_of_one_stamp():
+    assert buffer((1.0, 1.0), (1.0, 2.0), (1.2, 4.0)).at(NS).position_m[0] == 1.0

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
 
-from vpr_ros.bags.cameras import camera_from_message, edges, mounting
+from vpr_ros.bags.cameras import camera_from_message
 from vpr_ros.config import NodeConfig
 from vpr_ros.nodes.inputs.depth import DepthBuffer
+from vpr_ros.nodes.inputs.transforms import Transforms
 from vpr_ros.records import Camera
 
-try:
-    from tf2_msgs.msg import TFMessage
-except ImportError:  # a part of every robot's installation, but not of the wheels
-    TFMessage = None
-
-STATIC = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LOG_PERIOD_S = 5.0
+MOUNTING_PERIOD_S = 1.0
+STAMP_END = 12  # bytes of a serialised message: encapsulation, seconds, nanoseconds
 
 
 class CameraInput:
-    """Listens until it is closed; `tell` is called whenever more is known of the camera."""
+    """Listens until it is closed; `tell` is called whenever more is known of the camera.
+
+    A CameraInfo comes with every image and hardly ever says anything new, so it stays serialised
+    unless it differs from the one before in more than its stamp.
+    """
 
     def __init__(
         self,
         node: Node,
         config: NodeConfig,
-        tell: Callable[[Camera], None],
+        camera: str,
+        tell: Callable[[str, Camera], None],
+        transforms: Transforms,
         depth: DepthBuffer,
         stack: ExitStack,
     ) -> None:
@@ -40,40 +45,69 @@ class CameraInput:
         Args:
             node: active.
             config: its settings.
-            tell: takes the camera's model.
+            camera: its name.
+            tell: takes the name and the camera's model.
+            transforms: asked for the mounting.
             depth: takes depth images.
             stack: of the node's activity.
         """
-        self._base, self._tell = config.base_frame, tell
+        self._name, self._tell = camera, tell
+        self._base, self._transforms = config.base_frame, transforms
+        self._logger = node.get_logger()
+        self._topic = node.resolve_topic_name(topic_of(camera, 'camera_info'))
+        self._last = b''
+        self._asked_s = -MOUNTING_PERIOD_S
         self._frame = ''
-        self._camera: Camera | None = None
-        self._known: dict = {}
+        self._model: Camera | None = None  # not mounted
+        self._told: Camera | None = None
         wanted = []
         if config.camera_info:
-            wanted.append((CameraInfo, 'camera_info', self._take_info, qos_profile_sensor_data))
-        if config.camera_info and TFMessage is not None:
-            wanted.append((TFMessage, '/tf_static', self._take_transforms, STATIC))
+            wanted.append((CameraInfo, 'camera_info', self._take_info))
         if config.depth:
-            wanted.append((Image, 'depth', depth.put, qos_profile_sensor_data))
-        for type_, topic, take, qos in wanted:
-            stack.callback(
-                node.destroy_subscription, node.create_subscription(type_, topic, take, qos)
+            wanted.append((Image, 'depth', depth.put))
+        for type_, topic, take in wanted:
+            subscription = node.create_subscription(
+                type_, topic_of(camera, topic), take, qos_profile_sensor_data, raw=True
             )
+            stack.callback(node.destroy_subscription, subscription)
 
-    def _take_info(self, message: CameraInfo) -> None:
-        camera = camera_from_message(message)
-        if camera is None:
+    def _take_info(self, data: bytes) -> None:
+        news = data[STAMP_END:] != self._last
+        if news:
+            self._last = data[STAMP_END:]
+            self._read(data)
+        now_s = time.monotonic()
+        if self._model and (news or now_s - self._asked_s >= MOUNTING_PERIOD_S):
+            self._asked_s = now_s
+            self._update(self._model)
+
+    def _read(self, data: bytes) -> None:
+        try:
+            message = deserialize_message(data, CameraInfo)
+            model, found = camera_from_message(message), message.distortion_model
+        except Exception as error:  # whatever the middleware raises at bytes that are not CDR
+            self._drop(str(error))
             return
-        self._frame = message.header.frame_id.lstrip('/')
-        self._update(camera)
+        if model is None:
+            self._drop(f'not calibrated, or of distortion model {found!r}')
+            return
+        self._model, self._frame = model, message.header.frame_id.lstrip('/')
 
-    def _take_transforms(self, message: Any) -> None:
-        self._known.update(edges(message))
-        if self._camera is not None:
-            self._update(self._camera)
+    def _update(self, model: Camera) -> None:
+        mounted = self._transforms.lookup(self._base, self._frame, None) if self._frame else None
+        camera = replace(model, base=mounted)
+        if camera != self._told:
+            self._told = camera
+            self._tell(self._name, camera)
 
-    def _update(self, camera: Camera) -> None:
-        camera = replace(camera, base=mounting(self._known, self._base, self._frame))
-        if camera != self._camera:
-            self._camera = camera
-            self._tell(camera)
+    def _drop(self, found: str) -> None:
+        self._logger.warning(
+            f'{self._topic} was dropped: expected a calibrated pinhole '
+            f'camera, found {found}; calibrate it, or set camera_info to false',
+            throttle_duration_sec=LOG_PERIOD_S,
+        )
+
+
+def topic_of(camera: str, topic: str) -> str:
+    """Relative topic of a camera; one without a name has no folder."""
+    return f'{camera}/{topic}' if camera else topic

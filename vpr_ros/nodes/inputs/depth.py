@@ -6,25 +6,27 @@ import threading
 from collections import deque
 
 import numpy as np
-from sensor_msgs.msg import Image
 
-from vpr_ros.nodes.outputs.messages import NS, stamp_ns
+from vpr_ros.errors import ImageError
+from vpr_ros.nodes.inputs.cdr import AnyImage, image_message, stamp_of
+from vpr_ros.nodes.outputs.messages import NS
 
 KEPT = 8
 TYPES = {'16UC1': ('u2', 1e-3), 'mono16': ('u2', 1e-3), '32FC1': ('f4', 1.0)}  # to metres
 
 
 class DepthBuffer:
-    """The newest depth images; filled by one thread, asked by another."""
+    """The newest depth images, serialised; filled by one thread, asked by another."""
 
     def __init__(self, max_gap_s: float) -> None:
         self._max_gap_ns = int(max_gap_s * NS)
-        self._kept: deque[Image] = deque(maxlen=KEPT)
+        self._kept: deque[bytes] = deque(maxlen=KEPT)
         self._lock = threading.Lock()
 
-    def put(self, message: Image) -> None:
+    def put(self, data: bytes) -> None:
+        """Take a serialised sensor_msgs/Image."""
         with self._lock:
-            self._kept.append(message)
+            self._kept.append(data)
 
     def at(self, stamp: int) -> np.ndarray | None:
         """Depth (H, W), float32, metres, of the image at a stamp in nanoseconds, or None."""
@@ -32,13 +34,16 @@ class DepthBuffer:
             kept = list(self._kept)
         if not kept:
             return None
-        nearest = min(kept, key=lambda m: abs(stamp_ns(m.header.stamp) - stamp))
-        if abs(stamp_ns(nearest.header.stamp) - stamp) > self._max_gap_ns:
+        nearest = min(kept, key=lambda data: abs(stamp_of(data) - stamp))
+        if abs(stamp_of(nearest) - stamp) > self._max_gap_ns:
             return None
-        return depth_from_message(nearest)
+        try:
+            return depth_from_message(image_message(nearest, 'raw'))
+        except ImageError:
+            return None
 
 
-def depth_from_message(message: Image) -> np.ndarray | None:
+def depth_from_message(message: AnyImage) -> np.ndarray | None:
     """Depth (H, W), float32, metres, 0 where not known; None for what is no depth image.
 
     16UC1 counts millimetres, 32FC1 metres (REP 118).
@@ -48,7 +53,7 @@ def depth_from_message(message: Image) -> np.ndarray | None:
     kind, unit = TYPES[message.encoding]
     dtype = np.dtype(('>' if message.is_bigendian else '<') + kind)
     row = message.step // dtype.itemsize
-    data = np.frombuffer(bytes(message.data), np.uint8)
+    data = np.frombuffer(message.data, np.uint8)
     size = message.height * message.step
     if (
         not message.width

@@ -20,7 +20,7 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from vpr_msgs.msg import LoopClosure, PlaceCandidate, PlaceMatch
+from vpr_msgs.msg import GlobalDescriptor, LoopClosure, PlaceCandidate, PlaceMatch
 from vpr_ros.bags.poses import POSES
 from vpr_ros.config import NodeConfig
 from vpr_ros.maps.place_map import MapInfo
@@ -108,12 +108,13 @@ def place_match(
     match.status = int(recognition.verdict)
     match.status_text = recognition.reason
     match.candidates = [_candidate(*x, config) for x in enumerate(recognition.candidates)]
+    match.camera = recognition.best.seen_by if recognition.best else ''
     match.consistent_frames = recognition.consistent_frames
     match.probability = recognition.probability
     match.ambiguity = recognition.ambiguity
     if recognition.accepted and recognition.accepted.place.pose:
         match.pose_valid = True
-        match.pose = _pose_in_map(recognition.accepted, config)
+        match.pose = _pose_in_map(recognition, recognition.accepted, config)
     if recognition.place:
         match.recorded = True
         match.recorded_place_id = recognition.place.id
@@ -132,7 +133,6 @@ def _signed(header: Header, signature: Signature) -> PlaceMatch:
     config, info = signature.config, signature.map
     return PlaceMatch(
         header=Header(stamp=header.stamp, frame_id=header.frame_id or config.camera_frame),
-        camera=config.camera,
         map_frame=info.frame,
         map_uuid=info.uuid,
         map_revision=info.revision,
@@ -141,6 +141,34 @@ def _signed(header: Header, signature: Signature) -> PlaceMatch:
         required_frames=config.decision.consistent_frames,
         pose=uncertain(NOWHERE, config),
     )
+
+
+def descriptors(recognition: Recognition, match: PlaceMatch) -> list[GlobalDescriptor]:
+    """The descriptor of each camera's view, rounded to fp16.
+
+    Args:
+        recognition: with descriptors attached.
+        match: its message.
+    """
+    return [
+        GlobalDescriptor(
+            header=match.header,
+            query_id=match.query_id,
+            camera=camera,
+            model_id=match.model_id,
+            dim=len(values),
+            encoding=GlobalDescriptor.FLOAT16,
+            normalized=True,
+            data=np.asarray(values, '<f2').tobytes(),
+        )
+        for camera, values in recognition.descriptors.items()
+    ]
+
+
+def pose_of(match: PlaceMatch) -> PoseWithCovarianceStamped:
+    """Where an accepted match says that the robot is, in the frame of the map."""
+    header = Header(stamp=match.header.stamp, frame_id=match.map_frame)
+    return PoseWithCovarianceStamped(header=header, pose=match.pose)
 
 
 def loop_closure(
@@ -161,7 +189,7 @@ def loop_closure(
     """
     place, best = match.candidates[0], recognition.candidates[0]
     own = place.session_id == session_id
-    kind, method, pose = _relative(best, signature.config)
+    kind, method, pose = _relative(recognition, best, signature.config)
     return LoopClosure(
         header=Header(stamp=match.header.stamp, frame_id=signature.config.base_frame),
         closure_id=closure_id,
@@ -185,7 +213,9 @@ def loop_closure(
     )
 
 
-def _relative(best: Candidate, config: NodeConfig) -> tuple[int, str, PoseWithCovariance]:
+def _relative(
+    recognition: Recognition, best: Candidate, config: NodeConfig
+) -> tuple[int, str, PoseWithCovariance]:
     """Kind, method and value of the edge: measured where geometry could, else assumed."""
     found = best.verification
     if found is not None and found.relative is not None:
@@ -194,16 +224,28 @@ def _relative(best: Candidate, config: NodeConfig) -> tuple[int, str, PoseWithCo
             pose=to_pose(measured.pose), covariance=measured.covariance.ravel()
         )
         return int(measured.kind), found.model, message
-    assumed = PoseKind.NONE if best.place.pose is None else PoseKind.FROM_MAP
-    return int(assumed), METHOD, uncertain(NOWHERE, config)
+    kind = PoseKind.NONE if best.place.pose is None else PoseKind.FROM_MAP
+    return int(kind), METHOD, _assumed(recognition, recognition.assumed or NOWHERE, config)
 
 
-def _pose_in_map(best: Candidate, config: NodeConfig) -> PoseWithCovariance:
-    """Where the robot is: measured against the place where that was metric, else its pose."""
+def _assumed(recognition: Recognition, pose: Pose, config: NodeConfig) -> PoseWithCovariance:
+    """A pose that nobody measured; where cameras differ, nothing is known of the rotation."""
+    message = uncertain(pose, config)
+    if recognition.assumed is None:
+        message.covariance[21] = message.covariance[28] = message.covariance[35] = math.pi**2
+    return message
+
+
+def _pose_in_map(
+    recognition: Recognition, best: Candidate, config: NodeConfig
+) -> PoseWithCovariance:
+    """Where the robot is: measured against the place where that was metric, else assumed there."""
     assert best.place.pose is not None
     found = best.verification.relative if best.verification else None
     if found is None or found.kind is not PoseKind.METRIC:
-        return uncertain(best.place.pose, config)
+        assumed = recognition.assumed
+        here = best.place.pose if assumed is None else best.place.pose @ assumed.inverse()
+        return _assumed(recognition, here, config)
     here = best.place.pose @ found.pose.inverse()  # X_from = X_to * T^-1
     turned = np.kron(np.eye(2), here.rotation().as_matrix())
     covariance = turned @ found.covariance @ turned.T  # from the base's axes to the map's
@@ -227,6 +269,7 @@ def _candidate(rank: int, candidate: Candidate, config: NodeConfig) -> PlaceCand
         session_id=place.session_id,
         camera=place.camera,
         stamp=to_time(place.stamp_ns),
+        seen_by=candidate.seen_by,
         rank=rank,
         similarity=candidate.similarity,
         score=math.nan if candidate.score is None else candidate.score,

@@ -1,0 +1,57 @@
+"""How a place becomes a row of a map file and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from vpr_ros.records import Place, Pose
+
+COLUMNS = (
+    'id, session_id, stamp_ns, camera, x, y, z, qx, qy, qz, qw, travelled_m'  # as Place reads them
+)
+PUT_PLACE = (
+    'INSERT INTO places (session_id, stamp_ns, camera, x, y, z, qx, qy, qz, qw, travelled_m, '
+    'thumbnail, descriptor) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)'
+)
+
+
+def place_row(place: Place, descriptor: np.ndarray, thumbnail: bytes | None) -> tuple[Any, ...]:
+    """Values of a new row, without its id."""
+    pose = place.pose
+    coordinates = (None,) * 7 if pose is None else (*pose.position_m, *pose.quaternion)
+    return (
+        place.session_id, place.stamp_ns, place.camera, *coordinates, place.travelled_m,
+        thumbnail, to_blob(descriptor),
+    )  # fmt: skip
+
+
+def to_blob(descriptor: np.ndarray) -> bytes:
+    """A descriptor (D,) as a row has it."""
+    return np.asarray(descriptor, dtype='<f2').tobytes()
+
+
+def from_blobs(blobs: Iterable[bytes], dim: int) -> np.ndarray:
+    """Descriptors (N, dim), float32, of N rows."""
+    return np.frombuffer(b''.join(blobs), '<f2').reshape(-1, dim).astype(np.float32)
+
+
+def as_stored(descriptor: np.ndarray) -> np.ndarray:
+    """What the file will give back, so that a live map and a reopened one answer alike."""
+    return descriptor.astype(np.float16).astype(np.float32)
+
+
+def place_from_row(row: tuple[Any, ...]) -> Place:
+    """The inverse of `place_row`, from the COLUMNS of a row."""
+    id_, session_id, stamp_ns, camera, *pose, travelled_m = row
+    known = pose[0] is not None
+    return Place(
+        id=id_,
+        session_id=session_id,
+        stamp_ns=stamp_ns,
+        pose=Pose(tuple(pose[:3]), tuple(pose[3:])) if known else None,  # type: ignore[arg-type]
+        camera=camera,
+        travelled_m=travelled_m,
+    )

@@ -1,0 +1,116 @@
+"""Where the robot is at the moment of an image: by a topic of odometry, or by tf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+
+from vpr_ros.config import NodeConfig
+from vpr_ros.errors import ConfigError
+from vpr_ros.nodes.inputs.odometry import PoseBuffer
+from vpr_ros.nodes.inputs.pose_cdr import read_pose
+from vpr_ros.nodes.inputs.transforms import Transforms, require_transforms
+from vpr_ros.nodes.outputs.messages import POSE_TYPES, type_name
+from vpr_ros.records import Pose
+
+LOG_PERIOD_S = 5.0
+TOPIC = 'odom'
+BACK = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1))
+
+
+def require_poses(config: NodeConfig, map_frame: str) -> None:
+    """Refuse a source of poses that cannot be read, or would spoil the map.
+
+    Args:
+        config: settings of the node.
+        map_frame: frame of the map.
+
+    Raises:
+        ConfigError: nothing can read tf, or a map is to be extended in another frame.
+    """
+    require_transforms(config)
+    tf_extends = config.pose_input == 'tf' and config.mode == 'both'
+    if tf_extends and config.odom_frame != map_frame:
+        raise ConfigError(
+            f'odom_frame is {config.odom_frame!r} and the map is in {map_frame!r}: mode both adds '
+            'places with their poses, so set odom_frame to the frame of the map'
+        )
+
+
+class PoseInput:
+    """Filled by the thread of the subscriptions, asked by another."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: NodeConfig,
+        transforms: Transforms,
+        map_frame: Callable[[], str],
+        stack: ExitStack,
+    ) -> None:
+        """Listen to what the settings ask for, until the stack is closed.
+
+        Args:
+            node: active.
+            config: its settings.
+            transforms: asked where poses come from tf.
+            map_frame: gives the frame of the map that is in use.
+            stack: of the node's activity.
+        """
+        self._config, self._transforms, self._map_frame = config, transforms, map_frame
+        self._logger = node.get_logger()
+        self._poses = PoseBuffer(config.pose.max_gap_s)
+        if config.pose_input in POSE_TYPES:
+            self._type = POSE_TYPES[config.pose_input]
+            subscription = node.create_subscription(
+                self._type, TOPIC, self._take, qos_profile_sensor_data, raw=True
+            )
+            stack.callback(node.destroy_subscription, subscription)
+        clock = node.get_clock()
+        jump = clock.create_jump_callback(BACK, post_callback=lambda _: self.reset())
+        stack.callback(jump.unregister)
+
+    def at(self, stamp_ns: int) -> Pose | None:
+        """Pose of the base at a stamp, or None where none is known near enough."""
+        config = self._config
+        if config.pose_input != 'tf':
+            return self._poses.at(stamp_ns)
+        if not self._fits(config.odom_frame):
+            return None
+        return self._transforms.lookup(config.odom_frame, config.base_frame, stamp_ns)
+
+    def reset(self) -> None:
+        """Forget every pose: the clock was set back."""
+        self._poses.clear()
+        self._transforms.reset()
+
+    def _take(self, data: bytes) -> None:
+        stamped = read_pose(data, self._type)
+        if stamped is None:
+            self._warn(f'{len(data)} bytes that are no {type_name(self._type)} were dropped')
+            return
+        if not self._fits(stamped.frame):
+            return
+        pose = stamped.pose()
+        if pose is None:
+            self._warn('a pose that is not finite was dropped')
+            return
+        self._poses.put(stamped.stamp_ns, pose)
+
+    def _fits(self, frame: str) -> bool:
+        """Whether places with poses in a frame may be recorded, if they are recorded."""
+        if self._config.mode != 'both' or frame == (map_frame := self._map_frame()):
+            return True
+        self._warn(
+            f'poses are in frame {frame!r} and the map in {map_frame!r}: places are recorded '
+            'without a pose; give poses in the frame of the map'
+        )
+        return False
+
+    def _warn(self, text: str) -> None:
+        self._logger.warning(text, throttle_duration_sec=LOG_PERIOD_S)

@@ -1,0 +1,1 @@
+"""What the node is asked for: services and the action."""
