@@ -123,7 +123,8 @@ def test_entry_points_can_be_called(setup_call):
 def test_data_files_exist_and_are_complete(setup_call):
     installed = {path for _, paths in setup_call['data_files'] for path in paths}
     assert all((ROOT / path).is_file() for path in installed)
-    named = [*ROOT.glob('launch/*'), *ROOT.glob('config/*'), ROOT / 'resource/vpr_ros']
+    folders = ('launch', 'config', 'rviz')
+    named = [*(p for f in folders for p in ROOT.glob(f'{f}/*')), ROOT / 'resource/vpr_ros']
     ours = {str(p.relative_to(ROOT)) for p in named if p.name != '__pycache__'}
     assert ours | {'package.xml'} == installed
     assert any(path.startswith('launch/') for path in installed)

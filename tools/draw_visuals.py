@@ -114,10 +114,11 @@ def draw(markers: list[Marker], cloud: PointCloud2 | None, image: Image | None) 
 def cloud_points(cloud: PointCloud2 | None) -> np.ndarray:
     """Points (N,) with named fields."""
     if cloud is None:
-        return np.empty(0, [(name, np.float32) for name in ('x', 'y', 'z', 'rgb')])
-    named = {field.name: field.offset for field in cloud.fields}
-    kinds = {'names': list(named), 'formats': ['<f4'] * len(named), 'offsets': [*named.values()]}
-    return np.frombuffer(cloud.data, np.dtype({**kinds, 'itemsize': cloud.point_step}))
+        return np.empty(0, [(name, np.float32) for name in ('x', 'y', 'z', 'similarity', 'rgb')])
+    fields = cloud.fields
+    layout: Any = {'itemsize': cloud.point_step}
+    layout |= {'names': [x.name for x in fields], 'offsets': [x.offset for x in fields]}
+    return np.frombuffer(cloud.data, np.dtype(layout | {'formats': ['<f4'] * len(fields)}))
 
 
 def path_points(markers: list[Marker]) -> list[np.ndarray]:
@@ -157,7 +158,7 @@ def draw_scene(axes: Axes, markers: list[Marker], points: np.ndarray) -> None:
     packed = np.ascontiguousarray(points['rgb']).view(np.uint32)
     colours = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], axis=1) / 255
     side = POINT_PX * 72 / DPI
-    order = np.argsort(points['similarity']) if 'similarity' in points.dtype.names else ...
+    order = np.argsort(points['similarity'])  # the brightest above the others
     axes.scatter(
         points['x'][order], points['y'][order], s=side**2, c=colours[order], marker='s',
         linewidths=0, zorder=2,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lifecycle_msgs.srv import GetState
 from pictures import image_message, odometry_message, write_messages
 from small_views import write_textures
 from waiting import WAIT_S
@@ -66,13 +67,13 @@ class Ended:
 
     code: int = -1
     processes: dict[str, int] = field(default_factory=dict)
-    states: list[str] = field(default_factory=list)
+    active: bool = False
     log: str = ''
 
 
 def run_launch(name, until=lambda ended: False, **arguments):
     """Launch a file of ours until it ends, or a condition on what is known of it holds."""
-    from launch.actions import IncludeLaunchDescription, RegisterEventHandler
+    from launch.actions import IncludeLaunchDescription, OpaqueFunction, RegisterEventHandler
     from launch.event_handlers import OnProcessExit, OnProcessIO
     from launch.launch_description_sources import PythonLaunchDescriptionSource
     from launch_ros.event_handlers import OnStateTransition
@@ -87,13 +88,13 @@ def run_launch(name, until=lambda ended: False, **arguments):
     def said(event):
         ended.log += event.text.decode()
 
-    def changed(event, _):
-        ended.states.append(event.goal_state)
+    def activated(_):
+        ended.active = True
 
     watch = [
         OnProcessExit(on_exit=exited),
         OnProcessIO(on_stdout=said, on_stderr=said),
-        OnStateTransition(entities=changed),
+        OnStateTransition(goal_state='active', entities=[OpaqueFunction(function=activated)]),
     ]
     included = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(FOLDER / f'{name}.launch.py')),
@@ -136,26 +137,49 @@ def test_launch_reads_every_file(launch, name):
 
 def test_launch_makes_the_node_active(launch, tmp_path, weights):
     ended = launch(
-        'place_recognition', lambda ended: ended.processes or 'active' in ended.states, namespace='robot1',
+        'place_recognition', lambda ended: ended.processes or ended.active, namespace='robot1',
         params_file=params_file(tmp_path, weights, mode='map'), image=TOPIC, use_respawn='True',
     )  # fmt: skip
+    assert ended.active, ended.log
     assert 'listening to /camera/image_raw' in ended.log
-    assert 'robot1.place_recognition' in ended.log
+    assert '[robot1.place_recognition]' in ended.log
     assert (ended.code, ended.processes) == (0, {'place_recognition': 0}), ended.log
 
 
 def test_launch_leaves_the_node_alone_without_autostart(launch, tmp_path, weights):
-    ended = launch(
-        'place_recognition', lambda ended: seen(), autostart='false', log_level='warn',
-        params_file=params_file(tmp_path, weights, mode='map'),
-    )  # fmt: skip
-    assert (ended.code, ended.processes, ended.states) == (0, {'place_recognition': 0}, [])
-
-
-def seen():
-    """Whether the node is there, as everybody else finds out."""
     with spinning_node('onlooker') as node:
-        return any(name == 'place_recognition' for name in node.get_node_names())
+        client = node.create_client(GetState, '/place_recognition/get_state')
+
+        def asked(ended):
+            return ended.processes or client.service_is_ready()
+
+        ended = launch(
+            'place_recognition', asked, autostart='false', log_level='warn',
+            params_file=params_file(tmp_path, weights, mode='map'),
+        )  # fmt: skip
+    assert (ended.code, ended.processes, ended.active) == (0, {'place_recognition': 0}, False)
+    assert 'settings:' not in ended.log
+
+
+def test_launch_starts_rviz_beside_it(launch, tmp_path, weights, monkeypatch):
+    """With something in its place that says how it was called."""
+    index = tmp_path / 'share/ament_index/resource_index/packages/rviz2'
+    program = tmp_path / 'lib/rviz2/rviz2'
+    for path in (index, program):
+        path.parent.mkdir(parents=True)
+    index.touch()
+    program.write_text('#!/bin/sh\necho "rviz2 $* with $FASTDDS_BUILTIN_TRANSPORTS"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path), prepend=':')
+    monkeypatch.delenv('FASTDDS_BUILTIN_TRANSPORTS')
+    ended = launch(
+        'place_recognition', lambda ended: 'rviz2 -d' in ended.log, rviz='true', autostart='False',
+        large_data='true', params_file=params_file(tmp_path, weights),
+    )  # fmt: skip
+    [called] = [line for line in ended.log.splitlines() if line.startswith('rviz2 -d')]
+    assert Path(called.split()[2]).is_file()
+    assert called.endswith('with LARGE_DATA')
+    assert (ended.code, ended.processes['rviz2']) == (0, 0)
 
 
 def test_launch_records_a_map(launch, tmp_path, weights, drive):

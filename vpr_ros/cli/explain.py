@@ -17,7 +17,7 @@ from rich.table import Table
 from vpr_ros.cli.console import console, show_losses
 from vpr_ros.cli.maps import add_drive_options, drive_options
 from vpr_ros.cli.options import add_stages, given_settings, read_settings, read_stages
-from vpr_ros.config import ModelConfig
+from vpr_ros.config import ModelConfig, RecognizerConfig
 from vpr_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def explained_image(
     """Answer one image (H, W, 3), uint8, RGB, without a past."""
     from vpr_ros.recognition.recognizer import Recognizer
 
-    config = read_stages(arguments)
+    config = _thorough(arguments)
     temporal = config.temporal
     if temporal.method in ('filter', 'sequence'):
         temporal = replace(temporal, method='none')
@@ -152,6 +152,13 @@ def explained_image(
     recognition = recognizer.recognize(image, 0)
     name = Path(arguments.query).name
     return with_evidence(recognizer, image, recognition, name, (ALONE,))
+
+
+def _thorough(arguments: argparse.Namespace) -> RecognizerConfig:
+    """The settings; where one looks closely, all candidates are verified."""
+    config = read_stages(arguments)
+    verification = replace(config.verification, until_confirmed=False)
+    return replace(config, verification=verification)
 
 
 def explained_moment(
@@ -165,7 +172,7 @@ def explained_moment(
     asked: list[Recognizer] = []
 
     def answer(topic: str) -> Callable[..., Recognition]:
-        asked.append(Recognizer(model, place_map, read_stages(arguments), camera=topic))
+        asked.append(Recognizer(model, place_map, _thorough(arguments), camera=topic))
         return lambda frame, pose: asked[0].recognize(frame.image, frame.stamp_ns, pose)
 
     stamp_ns = None if arguments.stamp is None else stamp_ns_of(arguments.stamp)

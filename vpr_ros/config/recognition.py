@@ -120,6 +120,10 @@ class VerificationConfig:
     """How the best candidates are verified by geometry."""
 
     candidates: int = option(3, 'best candidates verified; 0: none', 0, 100)
+    until_confirmed: bool = option(
+        True, 'the first candidate that is confirmed ends the verification: the others come after '
+        'it in any case',
+    )  # fmt: skip
     matches: str = option(
         'auto',
         'what is matched; sift: points of the images, of places their thumbnails; local: local '

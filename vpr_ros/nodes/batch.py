@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from importlib import import_module
+from typing import Any
 
 from vpr_ros.errors import ConfigError, VprError
 from vpr_ros.nodes import require_ros
@@ -31,8 +32,6 @@ def run(module: str, class_: str, argv: list[str], at_once: bool = True) -> int:
     try:
         require_ros()
         return _run(module, class_, argv, stop)
-    except ConfigError:  # the node has told it
-        return WRONG_USE
     except VprError as error:
         sys.stderr.write(f'{error}\n')
         return FAILED
@@ -76,7 +75,7 @@ def _run(module: str, class_: str, argv: list[str], stop: threading.Event) -> in
     try:
         with spinning(node.context, node):
             try:
-                node.carry_out()
+                return _carried_out(node)
             finally:
                 stop.set()  # done: nothing is interrupted any more
                 node.linger()
@@ -84,4 +83,13 @@ def _run(module: str, class_: str, argv: list[str], stop: threading.Event) -> in
         # Not before nobody spins any more: a thread that is about to wait would never wake.
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _carried_out(node: Any) -> int:
+    try:
+        node.carry_out()
+    except ConfigError:  # the node has told it
+        return WRONG_USE
+    except VprError:
+        return FAILED
     return 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from vpr_ros.nodes.process import run
+from vpr_ros.nodes.process import leave, run
 
 
 def main() -> None:
     """Run the node until SIGINT or SIGTERM and exit with 0, 1 (failed) or 2 (wrong use)."""
-    sys.exit(run('vpr_ros.nodes.recognition_node', 'PlaceRecognition', sys.argv))
+    leave(run('vpr_ros.nodes.recognition_node', 'PlaceRecognition', sys.argv))
 
 
 if __name__ == '__main__':

@@ -179,13 +179,13 @@ class Responder:
         self.config = config
 
     def forget(self) -> None:
-        """Forget where the robot was: the next image stands for itself."""
+        """Forget where the robot was: the next image is looked at and stands for itself."""
         self.recognizer.forget()
+        self.gate.reset()
 
     def reset(self) -> None:
         """Forget where the robot was, and all counts. The map stays as it is."""
         self.forget()
-        self.gate.reset()
         self.statistics.reset()
 
     def take_camera(self, name: str, camera: Camera) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 
 from vpr_ros.nodes.batch import run
+from vpr_ros.nodes.process import leave
 
 
 def main() -> None:
     """Train, and exit with 0 (done or interrupted), 1 (failed) or 2 (wrong use)."""
     # The state is saved after the step under way.
-    sys.exit(run('vpr_ros.nodes.training_node', 'Trainer', sys.argv, at_once=False))
+    leave(run('vpr_ros.nodes.training_node', 'Trainer', sys.argv, at_once=False))
 
 
 if __name__ == '__main__':

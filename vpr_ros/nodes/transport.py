@@ -205,10 +205,11 @@ def _other_transport(found: str) -> str:
 
 
 def _elsewhere(node: Node, topic: str) -> str:
+    ours = {topic, *(publisher.topic_name for publisher in node.publishers)}
     others = [
         name
         for name, types in node.get_topic_names_and_types()
-        if name != topic and set(types) & set(IMAGE_TYPES) and node.count_publishers(name)
+        if name not in ours and set(types) & set(IMAGE_TYPES) and node.count_publishers(name)
     ]
     if others:
         return (

@@ -184,19 +184,21 @@ class Pipeline:
         return (scored + others)[: self.config.search.top_k], pool
 
     def _verified(self, query: Query, candidates: list[Candidate]) -> list[Candidate]:
-        """Places that geometry confirms come before those it contradicts."""
-        count = self.config.verification.candidates
-        if not count:
-            return candidates
+        """Places that geometry confirms come before those it contradicts.
+
+        The first that is confirmed ends the search for one, if not told otherwise.
+        """
+        config = self.config.verification
         judged: list[Candidate] = []
-        for view, some in _by_view(query, candidates[:count]):
+        for candidate in candidates[: config.candidates]:
+            ((view, some),) = _by_view(query, [candidate])
             asked = QueryView(
                 view.image, view.local, view.depth, self._input_size, self.camera(view.camera)
             )
             judged += self._verifier.verify(asked, some)
-        order = {candidate.place.id: rank for rank, candidate in enumerate(candidates)}
-        judged.sort(key=lambda candidate: order[candidate.place.id])
-        return sorted(judged + candidates[count:], key=self._contradicted)
+            if config.until_confirmed and not self._contradicted(judged[-1]):
+                break
+        return sorted(judged + candidates[len(judged) :], key=self._contradicted)
 
     def _contradicted(self, candidate: Candidate) -> bool:
         found = candidate.verification

@@ -61,13 +61,10 @@ class Verifier:
     Not for two threads at a time.
     """
 
-    def __init__(
-        self,
-        config: VerificationConfig,
-        place_map: PlaceSource,
-    ) -> None:
+    def __init__(self, config: VerificationConfig, place_map: PlaceSource) -> None:
         self.config = config
         self._map = place_map
+        self._asked: tuple[np.ndarray | None, Keypoints | None] = (None, None)
         self._known: OrderedDict[int, Keypoints | None] = OrderedDict()
 
     def verify(self, query: QueryView, candidates: list[Candidate]) -> list[Candidate]:
@@ -114,7 +111,7 @@ class Verifier:
         image = keypoints.grey(query.image)
         if self.config.matches == 'local':
             return self._by_local(query, image, candidates)
-        ours = None if image is None else keypoints.sift(image)
+        ours = self._of_query(query.image, image)
         found = [self._by_sift(ours, x.place.id) for x in candidates]
         bare = [
             i for i, matches in enumerate(found) if 0 in matches.query_size + matches.place_size
@@ -125,6 +122,12 @@ class Verifier:
         for i, matches in zip(bare, others, strict=True):
             found[i] = matches
         return found
+
+    def _of_query(self, image: np.ndarray | None, grey: np.ndarray | None) -> Keypoints | None:
+        """SIFT of the query, which is asked for once for each of its candidates."""
+        if image is None or image is not self._asked[0]:
+            self._asked = image, None if grey is None else keypoints.sift(grey)
+        return self._asked[1]
 
     def _by_sift(self, ours: Keypoints | None, place_id: int) -> Matches:
         theirs = self._keypoints(place_id)

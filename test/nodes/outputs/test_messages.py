@@ -15,6 +15,7 @@ from vpr_ros.maps.place_map import MapInfo
 from vpr_ros.nodes.inputs.newest import Arrival
 from vpr_ros.nodes.outputs.messages import (
     Signature,
+    descriptors,
     loop_closure,
     place_match,
     pose_from_message,
@@ -34,7 +35,7 @@ from vpr_ros.records import (
 )
 
 INFO = MapInfo('uuid', 7, 'sage_test', 'ab' * 32, 40, 'map', 1, '2026')
-SIGNATURE = Signature(NodeConfig(camera='front'), 'sage_test:abab', 0.75, INFO)
+SIGNATURE = Signature(NodeConfig(cameras=('front', 'rear')), 'sage_test:abab', 0.75, INFO)
 HEADER = Header(stamp=to_time(12_345_678_901), frame_id='camera_optical_frame')
 ARRIVAL = Arrival(b'', waited_ms=3.5, dropped=2)
 POSED = Place(5, 1, 1_000_000_000, Pose((1.0, 2.0, 3.0), (0.0, 0.0, 0.6, 0.8)), 'front')
@@ -42,7 +43,10 @@ UNPOSED = Place(6, 2, 2_000_000_000)
 
 
 def recognition(verdict, *places, **other):
-    candidates = tuple(Candidate(place, 0.9 - 0.1 * k) for k, place in enumerate(places))
+    candidates = tuple(
+        Candidate(place, 0.9 - 0.1 * k, seen_by='front') for k, place in enumerate(places)
+    )
+    other = {'assumed': Pose((0.0, 0.0, 0.0)), **other}
     timings = Timings(1.0, 2.0, 3.0)
     return Recognition(4, 12_345_678_901, verdict, 'why', candidates, 3, timings, **other)
 
@@ -159,10 +163,11 @@ def test_evidence_is_told():
     first, second = match.candidates
     assert (first.verification, first.matches, first.inliers) == (first.VERIFY_PASSED, 40, 30)
     assert first.inlier_ratio == 0.75 and first.score == 1.5
-    assert second.verification == second.VERIFY_UNAVAILABLE and math.isnan(second.score)
+    assert second.verification == second.VERIFY_NOT_TRIED and math.isnan(second.score)
     for counts in ((3, 40), (0, 0)):
         match = place_match(verified(*counts), HEADER, ARRIVAL, SIGNATURE)
         assert match.candidates[0].verification == first.VERIFY_FAILED
+        assert match.candidates[1].verification == second.VERIFY_UNAVAILABLE
     off = replace(SIGNATURE.config, verification=VerificationConfig(candidates=0))
     bare = place_match(
         recognition(Verdict.ACCEPTED, POSED), HEADER, ARRIVAL, replace(SIGNATURE, config=off)
@@ -190,6 +195,38 @@ def test_a_measured_pose_is_told_with_its_kind_and_places_the_robot():
     assert closed(verified(30, 40, direction)).pose_kind == LoopClosure.POSE_UP_TO_SCALE
     match = place_match(verified(30, 40, direction), HEADER, ARRIVAL, SIGNATURE)
     assert match.pose.pose.position.x == POSED.pose.position_m[0]  # one metre is not a measure
+
+
+def test_a_camera_that_looks_back_turns_the_robot_round():
+    """The rear camera found what the front one had seen: the place's base, in the query's."""
+    turned = Pose((-0.5, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0))
+    found = recognition(Verdict.ACCEPTED, POSED, assumed=turned)
+    match = place_match(found, HEADER, ARRIVAL, SIGNATURE)
+    here = pose_from_message(PoseStamped(pose=match.pose.pose))
+    np.testing.assert_allclose((here @ turned).matrix(), POSED.pose.matrix(), atol=1e-9)
+    closure = closed(found)
+    assert closure.pose_kind == LoopClosure.POSE_FROM_MAP
+    assert pose_from_message(PoseStamped(pose=closure.relative_pose.pose)) == turned
+
+
+def test_cameras_of_unknown_mounting_say_nothing_of_the_heading():
+    found = recognition(Verdict.ACCEPTED, POSED, assumed=None)
+    for covariance in (
+        place_match(found, HEADER, ARRIVAL, SIGNATURE).pose.covariance,
+        closed(found).relative_pose.covariance,
+    ):
+        check_sound(covariance)
+        assert covariance[35] == pytest.approx(math.pi**2)
+
+
+def test_descriptors_are_rounded_to_half_precision():
+    values = np.linspace(-1.0, 1.0, 8).astype(np.float32)
+    found = recognition(Verdict.NO_MAP, descriptors={'front': values, 'rear': -values})
+    match = place_match(found, HEADER, ARRIVAL, SIGNATURE)
+    front, rear = descriptors(found, match)
+    assert (front.camera, rear.camera, front.dim) == ('front', 'rear', 8)
+    assert front.encoding == front.FLOAT16
+    np.testing.assert_allclose(np.frombuffer(rear.data.tobytes(), '<f2'), -values, atol=1e-3)
 
 
 @pytest.mark.parametrize('make', [PoseStamped, PoseWithCovarianceStamped, Odometry])

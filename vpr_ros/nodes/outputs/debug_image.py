@@ -113,7 +113,7 @@ def sizes(query: np.ndarray | None, place: np.ndarray | None) -> tuple[int, tupl
         )
     ]  # fmt: skip
     height = max(1, min(TALLEST, int((WIDTH - GAP) / sum(aspects))))
-    first = max(1, round(height * aspects[0]))
+    first = max(1, min(round(height * aspects[0]), WIDTH - GAP - 1))
     return height, (first, max(1, min(round(height * aspects[1]), WIDTH - GAP - first)))
 
 

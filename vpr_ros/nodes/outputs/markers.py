@@ -24,7 +24,7 @@ from vpr_ros.records import Candidate, Pose, Recognition, Verdict
 
 LIFETIME_S = 3  # of an answer, when no other follows
 PATH_POINTS = 1000  # of one session; more are not seen
-TEXT_COLUMNS = 40
+TEXT_COLUMNS, TEXT_UNITS = 40, 1.1  # width of a line, height of a capital
 APART_M = 1e-3  # from query to place, that is worth a line
 
 
@@ -69,13 +69,13 @@ def answer(
     unit = unit_m(positions)
     posed = [(k, c) for k, c in enumerate(recognition.candidates) if _finite(c.place.pose)]
     markers = _candidates(header, recognition, match.similarity_threshold, posed, unit)
-    anchor = positions.centre  # one place for all refusals, so that the text can be read
+    where = None
     if match.pose_valid:
         markers += [_arrow(header, match, unit), _disc(header, match, unit)]
-        anchor = _position(match)
+        where = _position(match)
     if recognition.best and _finite(recognition.best.place.pose):
         markers += _relative(header, recognition, match, pose, unit)
-    return [*markers, _verdict(header, recognition, anchor, unit)]
+    return [*markers, _verdict(header, recognition, positions.centre, where, unit)]
 
 
 class Shown:
@@ -117,7 +117,7 @@ def _candidates(
         sphere.scale.x = sphere.scale.y = sphere.scale.z = unit * (0.6 + 0.8 * share)
         sphere.color.a = 0.9
         spheres.append(sphere)
-        if all(np.linalg.norm(where - other) > 1.5 * unit for other in labelled):
+        if all(np.linalg.norm(where - other) > 3.0 * unit for other in labelled):
             labelled.append(where)
             ranks.append(_text(header, 'ranks', rank, f'{rank + 1}', where, 0.9 * unit, WHITE))
             ranks[-1].pose.position.x += 1.2 * unit  # beside the sphere, also from above
@@ -177,18 +177,30 @@ def _relative(
     return [marker]
 
 
-def _verdict(header: Header, recognition: Recognition, anchor: np.ndarray, unit: float) -> Marker:
-    words = recognition.verdict.name.replace('_', ' ').lower()
+def _verdict(
+    header: Header,
+    recognition: Recognition,
+    centre: np.ndarray,
+    where: np.ndarray | None,
+    unit: float,
+) -> Marker:
+    """The verdict in words: beside the accepted pose, on the side of the middle of the map.
+
+    All refusals stand in the middle itself, where they can be read.
+    """
+    words = recognition.verdict.name.replace('_', ' ')
     if recognition.verdict not in (Verdict.ACCEPTED, Verdict.ERROR):
-        words = f'refused: {words}'
+        words = f'REFUSED: {words}'
     reason = textwrap.wrap(recognition.reason, TEXT_COLUMNS)[:3]
-    text = '\n'.join([words.upper(), *reason])
-    colour = of_verdict(recognition.verdict)
-    marker = _text(header, 'verdict', 0, text, anchor, 1.1 * unit, colour)
-    clear = (2.5 + 0.7 * len(reason)) * unit  # of the arrow, from above as from the side
-    marker.pose.position.y += clear
-    marker.pose.position.z += clear
-    return marker
+    anchor = centre
+    if where is not None:
+        clear = np.array([0.3 * TEXT_COLUMNS + 3.0, 2.5 + 0.7 * len(reason)]) * TEXT_UNITS * unit
+        ahead = centre - where
+        far = float(np.abs(ahead[:2]).max())
+        side = ahead[:2] / far if far > unit else np.array([0.0, 1.0])
+        anchor = where + [*(side * clear), clear[1]]
+    colour, text = of_verdict(recognition.verdict), '\n'.join([words, *reason])
+    return _text(header, 'verdict', 0, text, anchor, TEXT_UNITS * unit, colour)
 
 
 def _text(

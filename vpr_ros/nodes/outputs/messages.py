@@ -107,7 +107,7 @@ def place_match(
     match.query_id = recognition.query_id
     match.status = int(recognition.verdict)
     match.status_text = recognition.reason
-    match.candidates = [_candidate(*x, config) for x in enumerate(recognition.candidates)]
+    match.candidates = _candidates(recognition, config)
     match.camera = recognition.best.seen_by if recognition.best else ''
     match.consistent_frames = recognition.consistent_frames
     match.probability = recognition.probability
@@ -243,8 +243,9 @@ def _pose_in_map(
     assert best.place.pose is not None
     found = best.verification.relative if best.verification else None
     if found is None or found.kind is not PoseKind.METRIC:
-        assumed = recognition.assumed
-        here = best.place.pose if assumed is None else best.place.pose @ assumed.inverse()
+        assumed, here = recognition.assumed, best.place.pose
+        if assumed not in (None, NOWHERE):
+            here = here @ assumed.inverse()
         return _assumed(recognition, here, config)
     here = best.place.pose @ found.pose.inverse()  # X_from = X_to * T^-1
     turned = np.kron(np.eye(2), here.rotation().as_matrix())
@@ -252,17 +253,30 @@ def _pose_in_map(
     return PoseWithCovariance(pose=to_pose(here), covariance=covariance.ravel())
 
 
-def _verified(rank: int, candidate: Candidate, config: NodeConfig) -> int:
+def _verified(rank: int, candidate: Candidate, settled: bool, config: NodeConfig) -> int:
     found = candidate.verification
     if found is None:
-        tried = rank < config.verification.candidates
+        tried = rank < config.verification.candidates and not settled
         return PlaceCandidate.VERIFY_UNAVAILABLE if tried else PlaceCandidate.VERIFY_NOT_TRIED
     if passed(found, config.verification):
         return PlaceCandidate.VERIFY_PASSED
     return PlaceCandidate.VERIFY_FAILED
 
 
-def _candidate(rank: int, candidate: Candidate, config: NodeConfig) -> PlaceCandidate:
+def _candidates(recognition: Recognition, config: NodeConfig) -> list[PlaceCandidate]:
+    """By rank. Where the first was confirmed, it was settled without most of the others."""
+    best = recognition.best
+    settled = config.verification.until_confirmed and best is not None
+    settled = settled and passed(best.verification, config.verification)
+    return [
+        _candidate(rank, candidate, settled, config)
+        for rank, candidate in enumerate(recognition.candidates)
+    ]
+
+
+def _candidate(
+    rank: int, candidate: Candidate, settled: bool, config: NodeConfig
+) -> PlaceCandidate:
     place, found = candidate.place, candidate.verification
     return PlaceCandidate(
         place_id=place.id,
@@ -273,7 +287,7 @@ def _candidate(rank: int, candidate: Candidate, config: NodeConfig) -> PlaceCand
         rank=rank,
         similarity=candidate.similarity,
         score=math.nan if candidate.score is None else candidate.score,
-        verification=_verified(rank, candidate, config),
+        verification=_verified(rank, candidate, settled, config),
         matches=found.matches if found else 0,
         inliers=found.inliers if found else 0,
         inlier_ratio=found.ratio if found else 0.0,

@@ -14,7 +14,8 @@ class Positions:
     """Places with a finite pose, in the order of the map.
 
     `rows` (n,) int64 are their numbers among `places`, `xyz` (n, 3) float64 metres, `sessions`
-    (n,) int64. `version` is another one after every change.
+    (n,) int64. `centre` (3,) is the middle of the box around them, `extent_m` its diagonal seen
+    from above; both are 0 without places. `version` is another one after every change.
     """
 
     def __init__(self) -> None:
@@ -35,24 +36,13 @@ class Positions:
         if len(places) > self.seen:
             self._append(places[self.seen :])
 
-    @property
-    def centre(self) -> np.ndarray:
-        """The middle of the box around all places, (3,); zero without any."""
-        if not len(self.xyz):
-            return np.zeros(3)
-        return (self.xyz.min(axis=0) + self.xyz.max(axis=0)) / 2
-
-    @property
-    def extent_m(self) -> float:
-        """Diagonal of the box around all places, seen from above."""
-        return float(np.linalg.norm(np.ptp(self.xyz[:, :2], axis=0))) if len(self.xyz) else 0.0
-
     def _forget(self) -> None:
         self.version += 1
         self.seen, self._last_id = 0, 0
         self.rows = np.empty(0, np.int64)
         self.xyz = np.empty((0, 3))
         self.sessions = np.empty(0, np.int64)
+        self.centre, self.extent_m = np.zeros(3), 0.0
 
     def _append(self, places: Sequence[Place]) -> None:
         posed = [(k, p.pose.position_m, p.session_id) for k, p in enumerate(places) if p.pose]
@@ -63,6 +53,9 @@ class Positions:
             self.rows = np.concatenate((self.rows, np.array(rows)[fine] + self.seen))
             self.xyz = np.concatenate((self.xyz, points[fine]))
             self.sessions = np.concatenate((self.sessions, np.array(sessions)[fine]))
+        if len(self.xyz):
+            low, high = self.xyz.min(axis=0), self.xyz.max(axis=0)
+            self.centre, self.extent_m = (low + high) / 2, float(np.hypot(*(high - low)[:2]))
         self.version += 1
         self.seen += len(places)
         self._last_id = places[-1].id
