@@ -138,7 +138,7 @@ def measure(
     case: Case, data: LoopSet, settings: Mapping[str, Any], count: int, folder: Path
 ) -> Row:
     messages = images(data, case)
-    with running(case, settings, folder) as (link, process):
+    with running(case, settings, folder, messages[0]) as (link, process):
         before = usage(process)
         link.send(messages, case.rate_hz, count)
         link.wait_for_last()
@@ -158,7 +158,7 @@ def soak(
     count = round(60 * arguments.soak * case.rate_hz)
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(case, settings, Path(folder)) as (link, process),
+        running(case, settings, Path(folder), messages[0]) as (link, process),
     ):
         sender = threading.Thread(target=link.send, args=(messages, case.rate_hz, count))
         sender.start()
@@ -178,7 +178,7 @@ def soak(
     console.print(f'memory: {told}; answers at most {found.oldest_ms:.1f} ms older than their '
                   'processing and one period', highlight=False)  # fmt: skip
     if arguments.plot:
-        write_whole(arguments.plot, draw_memory(moments, f'{title}: {told}'))
+        write_whole(arguments.plot, draw_memory(moments, f'{title}\n{told}'))
     return {
         **record([found], machine(), settings['model.name']),
         'trend': growth and {'mib_per_hour': growth.per_hour, 'error': growth.error},

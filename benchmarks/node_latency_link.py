@@ -32,7 +32,7 @@ TOPIC = '/place_recognition/place_match'
 NODE = 'place_recognition'
 SENT = 30  # different images of a case, again and again
 START_TIMEOUT_S = 120.0
-SETTLE_S = 1.0  # until the node has found our publisher, too
+TRY_S = 0.5  # between two images while the node starts
 LAST_ANSWER_S = 5.0
 TICKS = os.sysconf('SC_CLK_TCK')
 PAGES_OF_A_MIB = 2**20 / os.sysconf('SC_PAGE_SIZE')
@@ -51,19 +51,23 @@ class Link:
         self._publisher = node.create_publisher(type_, topic, qos)
         node.create_subscription(PlaceMatch, TOPIC, self._hear, QoSProfile(depth=1000), raw=True)
 
-    def wait_for_node(self, process: NodeProcess) -> None:
-        """Wait until the node listens.
+    def wait_for_node(self, process: NodeProcess, message: bytearray) -> None:
+        """Send an image now and then until the node answers, then begin to count.
+
+        That we have found its subscription does not mean that it has found our publisher.
 
         Raises:
-            RosError: it ended, or nobody listens in time.
+            RosError: it ended, or did not answer in time.
         """
         deadline_s = time.monotonic() + START_TIMEOUT_S
-        while not self._publisher.get_subscription_count():
+        while not self._heard:
             process.check()
             if time.monotonic() > deadline_s:
-                raise RosError(f'the node did not subscribe within {START_TIMEOUT_S:g} s')
-            time.sleep(0.1)
-        time.sleep(SETTLE_S)
+                raise RosError(f'the node answered no image within {START_TIMEOUT_S:g} s')
+            self.send([message], 1 / TRY_S, 2)
+        self.wait_for_last()
+        self._sent_s.clear()
+        self._heard.clear()
 
     def send(self, messages: list[bytearray], rate_hz: float, count: int) -> None:
         """Send images at a rate, again and again, stamped with the time they are due."""
@@ -109,9 +113,9 @@ class Link:
 
 @contextmanager
 def running(
-    case: Case, settings: Mapping[str, Any], folder: Path
+    case: Case, settings: Mapping[str, Any], folder: Path, message: bytearray
 ) -> Iterator[tuple[Link, NodeProcess]]:
-    """The node in a process and a ROS domain of its own, listening."""
+    """The node in a process and a ROS domain of its own, which has answered a first image."""
     compressed = case.encoding == 'jpeg'
     given = {
         'image_transport': 'compressed' if compressed else 'raw',
@@ -130,7 +134,7 @@ def running(
         node_process(arguments, environment, folder / 'node.log') as process,
     ):
         link = Link(node, type_, f'/camera/image{suffix}')
-        link.wait_for_node(process)
+        link.wait_for_node(process, message)
         yield link, process
 
 

@@ -98,11 +98,11 @@ def row(
     Args:
         case: what was sent.
         published: images, up to the one that was answered last.
-        answers: at least one more than `skip`.
+        answers: at least one.
         usage: of the node's process, at least two moments.
-        skip: first answers that count but are not timed: caches were cold.
+        skip: first answers that count but are not timed, where there are more: caches were cold.
     """
-    timed = answers[skip:]
+    timed = answers[skip:] or answers
     dropped = sum(answer.dropped for answer in answers)
     first, last = usage[0], usage[-1]
     return Row(
@@ -203,7 +203,8 @@ def draw_memory(usage: Sequence[Usage], title: str) -> bytes:
         figure, axes = new_figure(8.0, 3.6)
         axes.plot(minutes, [one.resident_mib for one in usage], color=LIGHT.accent, linewidth=1.8)
         axes.axvline(SETTLED_S / 60, color=LIGHT.faint, linewidth=1.0, linestyle=(0, (5, 3)))
-        axes.set(xlabel='minutes', ylabel='resident set, MiB', title=title, ylim=(0, None))
+        axes.set(xlabel='minutes', ylabel='resident set, MiB', ylim=(0, None))
+        axes.set_title(title, fontsize=10)
         file = io.BytesIO()
         figure.savefig(file, format='png')
     return file.getvalue()
