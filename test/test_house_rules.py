@@ -131,7 +131,7 @@ def only_mains_exit(module: Module) -> Iterator[str]:
     if module.room == 'cli':
         return
     functions = [n for n in module.nodes if isinstance(n, ast.FunctionDef)]
-    mains = module.inside([n for n in functions if n.name == 'main'])
+    mains = module.inside([n for n in functions if n.name in ('main', 'leave')])
     for node in module.nodes:
         name = ast.unparse(node) if isinstance(node, (ast.Name, ast.Attribute)) else ''
         if name in EXITS and not (module.room == 'nodes' and node.lineno in mains):

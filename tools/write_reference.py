@@ -395,7 +395,9 @@ def situations() -> list[Any]:
     figures = Figures(verdicts, recent=recent)
     places = MapReport('office.vprmap', 'uuid', 3, 620)
     cpu = Placement(torch.device('cpu'), 'bf16', 'the processor has avx512_bf16')
-    well = Situation('localize', True, '', False, True, (hears,), figures, places, 'sage_nano:0', cpu)
+    well = Situation(
+        'localize', True, '', False, True, (hears,), figures, places, 'sage_nano:0', cpu
+    )
     silent = f'no image on {topic}, which nobody publishes; is the camera driver running, with the same ROS_DOMAIN_ID?'
     losing = f'images of {topic} are lost on the way, 40 since the last report: ...'
 
@@ -434,7 +436,12 @@ def launch_files() -> Iterator[str]:
         yield f'### {name}.launch.py\n'
         yield f'{inspect.cleandoc(module["__doc__"])}\n'
         rows = [
-            (f'`{key}`', 'must be given' if x.default is None else f'`{in_yaml(x.default)}`', choice_of(x), x.description)
+            (
+                f'`{key}`',
+                'must be given' if x.default is None else f'`{in_yaml(x.default)}`',
+                choice_of(x),
+                x.description,
+            )
             for key, x in module['ARGUMENTS'].items()
         ]
         yield from table(('argument', 'default', 'choices', 'what'), rows)

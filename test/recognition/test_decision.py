@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vpr_ros.config import DecisionConfig, RecognizerConfig, TemporalConfig, VerificationConfig
-from vpr_ros.recognition.agreement import NS, Agreement
 from vpr_ros.recognition.decision import Evidence, Thresholds, decide
+from vpr_ros.recognition.over_time.agreement import NS, Agreement
 from vpr_ros.records import Candidate, Place, Pose, Signals, Verdict, Verification
 
 CONFIG = DecisionConfig(

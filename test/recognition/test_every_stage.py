@@ -19,7 +19,7 @@ from vpr_ros.errors import ConfigError, MapError
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import build_model, save_checkpoint
 from vpr_ros.models.registry import untrained_model
-from vpr_ros.recognition.agreement import NS
+from vpr_ros.recognition.over_time.agreement import NS
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.recognition.thumbnails import encode_thumbnail
 from vpr_ros.records import Camera, Place, Pose, PoseKind, Verdict

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from test_recognizer import CONFIG, ask, known_map, model, unit  # noqa: F401
 
-from vpr_ros.recognition.agreement import NS
-from vpr_ros.recognition.plausibility import Plausibility
+from vpr_ros.recognition.over_time.agreement import NS
+from vpr_ros.recognition.over_time.plausibility import Plausibility
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Place, Pose, Verdict
 

@@ -10,7 +10,7 @@ from test_every_stage import FULL, map_of, model, scene  # noqa: F401
 
 from vpr_ros.config import TemporalConfig
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
-from vpr_ros.recognition.agreement import NS
+from vpr_ros.recognition.over_time.agreement import NS
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Camera, Place, Pose, Verdict, View
 

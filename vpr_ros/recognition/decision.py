@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vpr_ros.config import RecognizerConfig
-from vpr_ros.recognition.verification import passed
+from vpr_ros.recognition.geometry.verification import passed
 from vpr_ros.records import Candidate, Pose, Signals, Verdict
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from vpr_ros.config import RecognizerConfig
 from vpr_ros.maps.index import most_similar
 from vpr_ros.maps.place_map import PlaceMap
-from vpr_ros.recognition.agreement import Agreement
 from vpr_ros.recognition.calibration import Calibrator
 from vpr_ros.recognition.decision import Evidence
+from vpr_ros.recognition.geometry.verification import QueryView, Verifier, passed
 from vpr_ros.recognition.neighbourhood import PlaceArrays
+from vpr_ros.recognition.over_time.agreement import Agreement
+from vpr_ros.recognition.over_time.methods import TemporalQuery, build_temporal
 from vpr_ros.recognition.reranking import build_reranker
 from vpr_ros.recognition.signals import ambiguity, measure
-from vpr_ros.recognition.temporal import TemporalQuery, build_temporal
-from vpr_ros.recognition.verification import QueryView, Verifier, passed
 from vpr_ros.records import Camera, Candidate, LocalFeatures, Pose, Timings
 
 CERTAIN = 0.5  # support of a place above which no other can have more

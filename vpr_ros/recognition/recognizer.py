@@ -18,9 +18,9 @@ from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.calibration import Calibrator, calibrator_for
 from vpr_ros.recognition.decision import Evidence, decide
 from vpr_ros.recognition.image_check import ImageCheck
-from vpr_ros.recognition.own_past import OwnPast
+from vpr_ros.recognition.over_time.own_past import OwnPast
+from vpr_ros.recognition.over_time.plausibility import Plausibility
 from vpr_ros.recognition.pipeline import Described, Pipeline, Query
-from vpr_ros.recognition.plausibility import Plausibility
 from vpr_ros.recognition.thresholds import thresholds
 from vpr_ros.recognition.thumbnails import encode_thumbnail
 from vpr_ros.records import Camera, Features, Place, Pose, Recognition, Timings, Verdict, View

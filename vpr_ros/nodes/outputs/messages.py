@@ -25,7 +25,7 @@ from vpr_ros.bags.poses import POSES
 from vpr_ros.config import NodeConfig
 from vpr_ros.maps.place_map import MapInfo
 from vpr_ros.nodes.inputs.newest import Arrival
-from vpr_ros.recognition.verification import passed
+from vpr_ros.recognition.geometry.verification import passed
 from vpr_ros.records import Candidate, Pose, PoseKind, Recognition
 
 NS = 1_000_000_000

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from vpr_ros.config.recognition import VerificationConfig
-from vpr_ros.recognition.keypoints import aligned, grey, match_sift, sift
-from vpr_ros.recognition.verification import QueryView, Verifier, depth_at, passed
+from vpr_ros.recognition.geometry.keypoints import aligned, grey, match_sift, sift
+from vpr_ros.recognition.geometry.verification import QueryView, Verifier, depth_at, passed
 from vpr_ros.records import Camera, Candidate, LocalFeatures, Place, Pose, PoseKind, Verification
 
 CAMERA = Camera((240, 320), 260.0, 260.0, 159.5, 119.5, base=Pose((0.0, 0.0, 0.3)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vpr_ros.recognition.motion import Motion, fitted, skew
-from vpr_ros.recognition.rays import Explained, Rays, near, usac
+from vpr_ros.recognition.geometry.motion import Motion, fitted, skew
+from vpr_ros.recognition.geometry.rays import Explained, Rays, near, usac
 from vpr_ros.records import PoseKind
 
 FEWEST_DEPTHS = 6  # matches with depth that are worth a motion

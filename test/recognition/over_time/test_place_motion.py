@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.recognition.neighbourhood import NS, PlaceArrays
-from vpr_ros.recognition.place_motion import MOST_MOVED, PlaceMotion
+from vpr_ros.recognition.over_time.place_motion import MOST_MOVED, PlaceMotion
 from vpr_ros.records import Place, Pose
 
 

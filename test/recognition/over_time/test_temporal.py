@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vpr_ros.config import TemporalConfig
-from vpr_ros.recognition.temporal import NoTemporal, build_temporal
-from vpr_ros.recognition.temporal_query import TemporalQuery, novelty, standardised
+from vpr_ros.recognition.over_time.methods import NoTemporal, build_temporal
+from vpr_ros.recognition.over_time.query import TemporalQuery, novelty, standardised
 from vpr_ros.records import Place, Pose
 
 NS = 1_000_000_000

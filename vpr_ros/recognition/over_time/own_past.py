@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from vpr_ros.config import DecisionConfig
-from vpr_ros.recognition.agreement import NS
+from vpr_ros.recognition.over_time.agreement import NS
 from vpr_ros.records import Place, Pose
 
 

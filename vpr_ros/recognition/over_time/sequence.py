@@ -13,7 +13,7 @@ import numpy as np
 
 from vpr_ros.config import TemporalConfig
 from vpr_ros.recognition.neighbourhood import NEIGHBOURHOOD_M, NS, PlaceArrays
-from vpr_ros.recognition.temporal_query import Support, TemporalQuery, novelty, standardised
+from vpr_ros.recognition.over_time.query import Support, TemporalQuery, novelty, standardised
 
 SPEEDS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)  # ratios to that of the mapping robot
 RATIOS = (0.0, *SPEEDS, *(-speed for speed in SPEEDS))

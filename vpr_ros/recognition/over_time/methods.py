@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from vpr_ros.config import TemporalConfig
 from vpr_ros.recognition.neighbourhood import NEIGHBOURHOOD_M
-from vpr_ros.recognition.place_filter import PlaceFilter
-from vpr_ros.recognition.sequence import SequenceMatcher
-from vpr_ros.recognition.temporal_query import Support, Temporal, TemporalQuery
+from vpr_ros.recognition.over_time.place_filter import PlaceFilter
+from vpr_ros.recognition.over_time.query import Support, Temporal, TemporalQuery
+from vpr_ros.recognition.over_time.sequence import SequenceMatcher
 
 
 class NoTemporal:

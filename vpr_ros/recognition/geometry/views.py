@@ -10,9 +10,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vpr_ros.recognition.depth_pose import pnp
-from vpr_ros.recognition.rays import FEWEST, Explained, View, homogeneous, rays_of, sampson, usac
-from vpr_ros.recognition.two_views import essential
+from vpr_ros.recognition.geometry.depth_pose import pnp
+from vpr_ros.recognition.geometry.rays import (
+    FEWEST,
+    Explained,
+    View,
+    homogeneous,
+    rays_of,
+    sampson,
+    usac,
+)
+from vpr_ros.recognition.geometry.two_views import essential
 
 FARTHEST = 1e5  # pixels: coordinates of no image
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from vpr_ros.recognition.motion import Motion, fitted, skew
-from vpr_ros.recognition.rays import FEWEST, Explained, Rays, near, sampson, usac
+from vpr_ros.recognition.geometry.motion import Motion, fitted, skew
+from vpr_ros.recognition.geometry.rays import FEWEST, Explained, Rays, near, sampson, usac
 from vpr_ros.records import PoseKind
 
 PARALLAX_SHARE = 0.2  # of the inliers that a rotation must not explain, for a direction

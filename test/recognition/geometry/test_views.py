@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from vpr_ros.recognition.geometry import View, explain
-from vpr_ros.recognition.motion import UNKNOWN_M, relative_pose
+from vpr_ros.recognition.geometry.motion import UNKNOWN_M, relative_pose
+from vpr_ros.recognition.geometry.views import View, explain
 from vpr_ros.records import Camera, Pose, PoseKind
 
 QUERY_BASE = Pose(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from vpr_ros.recognition.motion import Motion
+from vpr_ros.recognition.geometry.motion import Motion
 from vpr_ros.records import Camera
 
 REFERENCE_WIDTH = 320  # of the images whose pixels `error_px` counts

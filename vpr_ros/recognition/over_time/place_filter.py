@@ -15,8 +15,8 @@ from scipy.special import ndtri
 
 from vpr_ros.config import TemporalConfig
 from vpr_ros.recognition.neighbourhood import NEIGHBOURHOOD_M, NS, PlaceArrays
-from vpr_ros.recognition.place_motion import PlaceMotion
-from vpr_ros.recognition.temporal_query import Support, TemporalQuery, novelty, standardised
+from vpr_ros.recognition.over_time.place_motion import PlaceMotion
+from vpr_ros.recognition.over_time.query import Support, TemporalQuery, novelty, standardised
 from vpr_ros.records import Pose
 
 MOST_GAIN = 100.0  # how much likelier one view makes a place, at most

@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from vpr_ros.config.recognition import VerificationConfig
-from vpr_ros.recognition import keypoints
-from vpr_ros.recognition.geometry import View, explain
-from vpr_ros.recognition.keypoints import Keypoints
-from vpr_ros.recognition.motion import relative_pose
+from vpr_ros.recognition.geometry import keypoints
+from vpr_ros.recognition.geometry.keypoints import Keypoints
+from vpr_ros.recognition.geometry.motion import relative_pose
+from vpr_ros.recognition.geometry.views import View, explain
 from vpr_ros.records import Camera, Candidate, LocalFeatures, Verification
 
 SIFT, LOCAL = 'sift', 'local features'
