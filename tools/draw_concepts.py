@@ -21,16 +21,16 @@ SIZE = (11.4, 8.0)  # inches
 WIDTH, HEIGHT = 114.0, 80.0  # units of the drawing, ten an inch; y points down
 LARGE, MIDDLE, SMALL, TINY = 12.5, 10.6, 10.0, 8.4
 
-# Name, what it does, and what it may refuse with.
+# Name, what it does, and what it may refuse with, as the diagnostics write it.
 STAGES = (
     ('Gate', 'due? moved?\nnot paused?', ''),
-    ('Decode', 'RGB, depth;\ncan anything\nbe seen?', 'BAD_IMAGE'),
+    ('Decode', 'RGB, depth;\ncan anything\nbe seen?', 'bad image'),
     ('Describe', 'a descriptor\nof each view,\nlocal features', ''),
-    ('Search', 'similarity to\nevery place,\nall cameras', 'NO_MAP\nEXCLUDED_RECENT\nLOW_SIMILARITY'),
+    ('Search', 'similarity to\nevery place,\nall cameras', 'no map\nexcluded recent\nlow similarity'),
     ('Re-rank', 'by matches\nof local\nfeatures', ''),
-    ('Verify', 'inliers of one\nmotion, and\nrelative pose', 'GEOMETRY_FAILED'),
-    ('Time', 'do queries in a\nrow agree? and\nodometry?', 'INCONSISTENT\nTEMPORAL_PENDING'),
-    ('Decide', 'probability,\nambiguity,\nverdict', 'AMBIGUOUS\nLOW_PROBABILITY'),
+    ('Verify', 'inliers of one\nmotion, and\nrelative pose', 'geometry failed'),
+    ('Time', 'do queries in a\nrow agree? and\nodometry?', 'inconsistent\ntemporal pending'),
+    ('Decide', 'probability,\nambiguity,\nverdict', 'ambiguous\nlow probability'),
 )  # fmt: skip
 LEFT, STAGE, GAP = 2.0, 12.6, 1.343
 TOP, BOTTOM = 30.0, 49.0  # of the stages
@@ -64,14 +64,12 @@ class Pen:
     def __init__(self, axes: Axes, theme: Theme) -> None:
         self.axes, self.theme = axes, theme
 
-    def box(
-        self, x: float, y: float, width: float, height: float, edge: str = '', fill: str = ''
-    ) -> None:
+    def box(self, x: float, y: float, width: float, height: float, edge: str = '') -> None:
         self.axes.add_patch(
             FancyBboxPatch(
                 (x + 0.6, y + 0.6), width - 1.2, height - 1.2,
                 boxstyle='round,pad=0.6,rounding_size=1.0', linewidth=1.3,
-                edgecolor=edge or self.theme.line, facecolor=fill or self.theme.paper, zorder=2,
+                edgecolor=edge or self.theme.line, facecolor=self.theme.paper, zorder=2,
             )
         )  # fmt: skip
 
@@ -91,16 +89,16 @@ class Pen:
     ) -> None:  # fmt: skip
         self.axes.text(
             x, y, text, fontsize=size, color=colour or self.theme.ink, zorder=4,
-            weight='bold' if bold else 'normal', ha='center' if middle else 'left', va='center',
-            linespacing=1.22,
+            weight='bold' if bold else 'normal', ha='center' if middle else 'left',
+            va='center' if '\n' in text else 'center_baseline', linespacing=1.22,
         )  # fmt: skip
 
-    def arrow(self, *points: tuple[float, float], dashed: bool = False, colour: str = '') -> None:
+    def arrow(self, *points: tuple[float, float], colour: str = '') -> None:
         self.axes.add_patch(
             FancyArrowPatch(
-                path=Curve(points), arrowstyle='-|>', mutation_scale=13, linewidth=1.7,
-                linestyle=(0, (4, 2.5)) if dashed else 'solid', joinstyle='round', fill=False,
-                color=colour or self.theme.faint, zorder=3, capstyle='round',
+                path=Curve(points), arrowstyle='-|>', mutation_scale=14, linewidth=1.7,
+                joinstyle='round', capstyle='round', color=colour or self.theme.faint, zorder=3,
+                fill=False,
             )
         )  # fmt: skip
 
@@ -138,18 +136,10 @@ def draw_stages(pen: Pen) -> None:
         x, middle = LEFT + index * (STAGE + GAP), centre(index)
         pen.box(x, TOP, STAGE, BOTTOM - TOP)
         pen.text(middle, TOP + 2.5, name, LARGE, bold=True, middle=True)
-        pen.text(middle, TOP + 7.7, does, SMALL - 0.4, middle=True)
-        words = refuses.replace('_', '_\n') if refuses.count('_') == 1 else refuses
-        if refuses:
-            shown = '\n'.join(short(word) for word in refuses.split('\n'))
-            pen.text(middle, TOP + 15, shown or words, TINY - 0.9, theme.wrong, middle=True)
+        pen.text(middle, TOP + 8, does, SMALL - 0.2, middle=True)
+        pen.text(middle, TOP + 15.2, refuses, TINY, theme.wrong, middle=True)
         if index:
             pen.arrow((x - GAP - 0.25, TOP + 2.5), (x + 0.25, TOP + 2.5), colour=theme.ink)
-
-
-def short(status: str) -> str:
-    """A status as the diagnostics write it, which is narrower."""
-    return status.lower().replace('_', ' ')
 
 
 def draw_frames(pen: Pen) -> None:
@@ -158,7 +148,7 @@ def draw_frames(pen: Pen) -> None:
     pen.box(2, 54, 37, 24)
     pen.text(4, 56.6, 'A closure: X_to = X_from * T', LARGE, bold=True)
     curve = Curve(
-        [(7, 64.5), (16, 61), (36, 56), (36, 66), (36, 77), (14, 77), (11.5, 70.6)],
+        [(5, 65.2), (16, 60), (37, 57), (37, 66.5), (37, 74), (17, 75), (11.5, 71.6)],
         [Curve.MOVETO] + 6 * [Curve.CURVE4],
     )
     pen.axes.add_patch(
@@ -169,13 +159,13 @@ def draw_frames(pen: Pen) -> None:
     pen.arrow((11.2, 70.4), (9.75, 65.1), colour=theme.ink)
     pen.text(7.3, 68.2, 'T', LARGE, bold=True)
     pen.text(12.2, 64.9, 'to: the place,\nolder', SMALL, theme.accent)
-    pen.text(14.2, 71.4, 'from: the query, newer', SMALL, theme.right)
-    pen.text(14.2, 74.4, 'X: poses of the base in the map', TINY + 0.5, theme.faint)
+    pen.text(14.2, 70.6, 'from: the query, newer', SMALL, theme.right)
+    pen.text(4, 76, 'X: poses of the base in one frame', TINY + 0.5, theme.faint)
 
 
 def draw_map(pen: Pen) -> None:
     theme = pen.theme
-    pen.box(43, 54, 34, 24, theme.accent)
+    pen.box(43, 54, 37, 24, theme.accent)
     pen.text(45, 56.6, 'The map: one file', LARGE, bold=True)
     pen.text(45, 60.2, 'bound to one model; uuid, revision, frame', SMALL - 0.6, theme.faint)
     for row, (name, places) in enumerate((('session 1', 9), ('session 2', 7))):
@@ -198,7 +188,7 @@ def draw_map(pen: Pen) -> None:
 
 def draw_outputs(pen: Pen) -> None:
     theme = pen.theme
-    pen.box(84, 54, 28, 24)
+    pen.box(88, 54, 24, 24)
     decide = centre(7)
     pen.arrow((decide, BOTTOM + 0.3), (decide, 53.7), colour=theme.ink)
     rows = (
@@ -208,12 +198,12 @@ def draw_outputs(pen: Pen) -> None:
     )
     for index, (name, when, colour) in enumerate(rows):
         y = 57 + 6.1 * index
-        pen.text(86, y, name, MIDDLE, colour, bold=True)
-        pen.text(86, y + 2.6, when, SMALL - 0.4, theme.faint)
-    pen.text(86, 75.4, '~/status, /diagnostics', SMALL, theme.ink)
-    pen.arrow((83.7, 66), (77.3, 66), dashed=True, colour=theme.accent)
-    pen.text(80.5, 61.6, 'map,\nboth', TINY, theme.accent, middle=True)
-    pen.text(80.5, 69.6, 'key-\nframes', TINY, theme.accent, middle=True)
+        pen.text(90, y, name, MIDDLE, colour, bold=True)
+        pen.text(90, y + 2.6, when, SMALL - 0.4, theme.faint)
+    pen.text(90, 75.4, '~/status, /diagnostics', SMALL, theme.ink)
+    pen.arrow((87.7, 66), (80.3, 66), colour=theme.accent)
+    pen.text(84, 62.2, 'modes\nmap, both', TINY - 0.2, theme.accent, middle=True)
+    pen.text(84, 69.4, 'some\nbecome\nplaces', TINY - 0.2, theme.accent, middle=True)
 
 
 def centre(index: int) -> float:
