@@ -20,13 +20,15 @@ FOLDER = Path(__file__).resolve().parents[1] / 'docs/images'
 SIZE = (11.4, 8.0)  # inches
 WIDTH, HEIGHT = 114.0, 80.0  # units of the drawing, ten an inch; y points down
 LARGE, MIDDLE, SMALL, TINY = 12.5, 10.6, 10.0, 8.4
+CAPITAL = 0.365 * 10 / 72  # half of the height of a capital, of a size in points
 
+NOTHING_ALIKE = 'no map\nexcluded recent\nlow similarity'
 # Name, what it does, and what it may refuse with, as the diagnostics write it.
 STAGES = (
     ('Gate', 'due? moved?\nnot paused?', ''),
     ('Decode', 'RGB, depth;\ncan anything\nbe seen?', 'bad image'),
     ('Describe', 'a descriptor\nof each view,\nlocal features', ''),
-    ('Search', 'similarity to\nevery place,\nall cameras', 'no map\nexcluded recent\nlow similarity'),
+    ('Search', 'similarity to\nevery place,\nall cameras', NOTHING_ALIKE),
     ('Re-rank', 'by matches\nof local\nfeatures', ''),
     ('Verify', 'inliers of one\nmotion, and\nrelative pose', 'geometry failed'),
     ('Time', 'do queries in a\nrow agree? and\nodometry?', 'inconsistent\ntemporal pending'),
@@ -87,10 +89,11 @@ class Pen:
         self, x: float, y: float, text: str, size: float = SMALL, colour: str = '',
         bold: bool = False, middle: bool = False,
     ) -> None:  # fmt: skip
+        drop = 0.0 if '\n' in text else size * CAPITAL
         self.axes.text(
-            x, y, text, fontsize=size, color=colour or self.theme.ink, zorder=4,
+            x, y + drop, text, fontsize=size, color=colour or self.theme.ink, zorder=4,
             weight='bold' if bold else 'normal', ha='center' if middle else 'left',
-            va='center' if '\n' in text else 'center_baseline', linespacing=1.22,
+            va='center' if '\n' in text else 'baseline', linespacing=1.22,
         )  # fmt: skip
 
     def arrow(self, *points: tuple[float, float], colour: str = '') -> None:
@@ -98,7 +101,6 @@ class Pen:
             FancyArrowPatch(
                 path=Curve(points), arrowstyle='-|>', mutation_scale=14, linewidth=1.7,
                 joinstyle='round', capstyle='round', color=colour or self.theme.faint, zorder=3,
-                fill=False,
             )
         )  # fmt: skip
 

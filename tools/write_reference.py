@@ -132,8 +132,10 @@ ACTION = Channel(
     'as `~/trigger_localization`, with conditions, feedback and cancel',
 )  # fmt: skip
 
-MESSAGES = ('PlaceMatch', 'PlaceCandidate', 'LoopClosure', 'LoopClosureAck', 'VprStatus')
-MESSAGES += ('MapInfo', 'GlobalDescriptor')
+MESSAGES = (
+    'PlaceMatch', 'PlaceCandidate', 'LoopClosure', 'LoopClosureAck', 'VprStatus', 'MapInfo',
+    'GlobalDescriptor',
+)  # fmt: skip
 GROUPS = {
     'Mode, map, frames': ('mode', 'map', 'autosave_s', 'map_frame', 'base_frame', 'odom_frame'),
     'Cameras': (
@@ -215,7 +217,7 @@ def parameters() -> Iterator[str]:
         names = [x for x in left if x in wanted or f'{x.partition(".")[0]}.' in wanted]
         rows = [parameter_row(name, *left.pop(name), name in live) for name in names]
         yield f'### {title}\n'
-        yield from table(('parameter', 'type', 'default', 'range', '', 'what'), rows)
+        yield from table(('parameter', 'type', 'default', 'range', 'changes', 'what'), rows)
     if left:
         raise ValueError(f'these parameters are in no group of {__file__}: {", ".join(left)}')
 
@@ -297,6 +299,7 @@ def read_interface(text: str) -> tuple[str, list[Part]]:
             parts.append(Part())
         elif found := LINE.fullmatch(line):
             type_, name, value, told = found.groups(default='')
+            told = told.replace('one of the above', 'one of those below')
             if value:
                 constants.append((value, name, told))
                 continue
@@ -328,7 +331,8 @@ def diagnostics_entries() -> Iterator[str]:
 
     yield '## Diagnostics\n'
     yield 'An entry for each camera, and three more. Sentences and their levels, for example:\n'
-    said, keys = {}, {}
+    said: dict[tuple[str, str, str], None] = {}  # each once, in order
+    keys: dict[str, dict[str, None]] = {}
     for situation in situations():
         for entry in entries_of(situation):
             name = entry.name.partition(': ')[2].partition(' ')[0]
@@ -398,7 +402,8 @@ def situations() -> list[Any]:
     well = Situation(
         'localize', True, '', False, True, (hears,), figures, places, 'sage_nano:0', cpu
     )
-    silent = f'no image on {topic}, which nobody publishes; is the camera driver running, with the same ROS_DOMAIN_ID?'
+    silent = f'no image on {topic}, which nobody publishes; is the camera driver running, with'
+    silent += ' the same ROS_DOMAIN_ID?'
     losing = f'images of {topic} are lost on the way, 40 since the last report: ...'
 
     def lately(**changes: Any) -> Any:

@@ -73,6 +73,10 @@ class MapWriteError(MapError):
     """A map cannot be written: no folder, no space, no permission, or a writer is there."""
 
 
+class GraphError(VprError):
+    """A pose graph makes no sense, cannot be read or written, or GTSAM is not installed."""
+
+
 class DatasetError(VprError):
     """Training or evaluation data are incomplete or inconsistent."""
 

@@ -103,6 +103,8 @@ def show_live(result: Any) -> None:
     table.add_row('publish to answer', latency)
     table.add_row('model', f'{result.inference_ms:.1f} ms on average')
     console.print(table)
+    if result.exit_code:
+        console.print(f'[yellow]the node ended with exit code {result.exit_code}[/]: see node.log')
 
 
 def score_live(arguments: argparse.Namespace, result: Any, settings: dict[str, Any]) -> None:

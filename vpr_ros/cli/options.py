@@ -32,10 +32,10 @@ def add_settings(parser: argparse.ArgumentParser, **configs: type) -> None:
             group.add_argument(
                 f'--{name}',
                 dest=f'setting:{name}',
-                type=_switch if type_ is bool else type_,
+                type=PARSERS.get(type_, type_),
                 choices=limits.choices or None,
                 default=argparse.SUPPRESS,
-                metavar=type_.__name__.upper() if not limits.choices else None,
+                metavar=None if limits.choices else METAVARS.get(type_, type_.__name__.upper()),
                 help=f'{limits.help} (default {_shown(field.default)})'.replace('%', '%%'),
             )
 
@@ -67,8 +67,17 @@ def _switch(text: str) -> bool:
         raise argparse.ArgumentTypeError(f'expected true or false, found {text!r}') from None
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(','))
+
+
 def _shown(default: Any) -> str:
-    return 'empty' if default == '' else str(default)
+    text = ','.join(default) if isinstance(default, tuple) else str(default)
+    return text or 'empty'
+
+
+PARSERS = {bool: _switch, settings.STRINGS: _names}
+METAVARS = {settings.STRINGS: 'NAME,NAME'}
 
 
 def add_stages(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ dataclass, file, command line. An unknown key is an error, and so is a value of 
 
 from vpr_ros.config.node import NodeConfig
 from vpr_ros.config.options import (
+    STRINGS,
     Option,
     checked,
     from_dict,
@@ -39,7 +40,8 @@ from vpr_ros.config.training import (
 
 __all__ = [
     'AugmentConfig', 'DecisionConfig', 'KeyframeConfig', 'LossConfig', 'ModelConfig', 'NodeConfig',
-    'Option', 'PoseConfig', 'RecognizerConfig', 'RerankingConfig', 'SamplerConfig', 'SearchConfig',
+    'Option', 'PoseConfig', 'RecognizerConfig', 'RerankingConfig', 'STRINGS', 'SamplerConfig',
+    'SearchConfig',
     'TemporalConfig', 'TrainConfig', 'TrainerConfig', 'ValidationConfig', 'VerificationConfig',
     'checked',
     'from_dict', 'live_names', 'load', 'option', 'section', 'to_dict', 'updated', 'walk',

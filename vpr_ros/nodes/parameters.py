@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import (
@@ -63,11 +64,15 @@ class Parameters(Generic[T]):
         for name in self._given:
             if not self._node.has_parameter(name) and not name.startswith(QOS_OVERRIDES):
                 raise ConfigError(
-                    f'there is no parameter {name}: correct the name in the command or the '
-                    f'parameter file; known are {", ".join(sorted(self._settings))}'
+                    f'there is no parameter {name}{self._meant(name)}: correct it in the command '
+                    'or the parameter file; docs/reference.md has them all'
                 )
         values = {name: self._node.get_parameter(name).value for name in self._settings}
         return updated(self._cls(), values)
+
+    def _meant(self, name: str) -> str:
+        near = get_close_matches(name, self._settings, n=1, cutoff=0.5)
+        return f', perhaps {near[0]} was meant' if near else ''
 
     def _declare(self, name: str) -> None:
         field_, type_ = self._settings[name]

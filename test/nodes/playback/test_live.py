@@ -130,7 +130,7 @@ def test_what_is_wrong_is_told_before_or_by_the_node(mapped, tmp_path, weights):
 def process(tmp_path, weights):
     """The node as a process that records a map, and a node here that can talk to it."""
     path = tmp_path / 'new.vprmap'
-    given = settings(weights, mode='map', map=path, map_commit_s=0.1)
+    given = settings(weights, mode='map', map=path, autosave_s=0.1)
     arguments = [x for name, value in given.items() for x in ('-p', f'{name}:={value}')]
     arguments += ['-r', 'image:=/camera/image_raw']
     environment = process_environment(free_domain_id())

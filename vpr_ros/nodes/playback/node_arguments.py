@@ -11,7 +11,7 @@ import yaml
 
 from vpr_ros.bags.reader import Bag
 from vpr_ros.config import NodeConfig, to_dict, updated
-from vpr_ros.errors import BagError
+from vpr_ros.errors import BagError, ConfigError
 from vpr_ros.nodes.outputs.messages import IMAGE_TYPES, POSE_TYPES, type_name
 
 NODE = 'place_recognition'
@@ -50,14 +50,22 @@ def node_arguments(
     found = {'image_transport': _among(TRANSPORTS, bag, topics.image)}
     if topics.pose:
         found['pose_input'] = _among(POSE_INPUTS, bag, topics.pose)
-    settings = to_dict(updated(NodeConfig(), {**found, **params, 'autostart': True}))
+    config = updated(NodeConfig(), {**found, **params, 'autostart': True})
+    if len(config.cameras) > 1:
+        raise ConfigError(
+            f'one camera of a recording is played, found {len(config.cameras)} in cameras: name '
+            'one, or play the recording to a node that you start yourself with `vpr replay`'
+        )
+    settings = to_dict(config)
     topic = published_name(bag, topics)
     if reliable:
         settings['qos_overrides'] = {topic: {'subscription': {'reliability': 'reliable'}}}
     text = yaml.safe_dump({NODE: {'ros__parameters': settings}}, sort_keys=False)
     path.write_text(text, encoding='utf-8')
     image = topic.removesuffix(SUFFIX)
-    remaps = [f'image:={image}', *([f'odom:={topics.pose}'] if topics.pose else [])]
+    [camera] = config.cameras
+    name = f'{camera}/image' if camera else 'image'
+    remaps = [f'{name}:={image}', *([f'odom:={topics.pose}'] if topics.pose else [])]
     return ['--params-file', str(path), *(x for remap in remaps for x in ('-r', remap))]
 
 
