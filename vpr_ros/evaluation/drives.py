@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vpr_ros.bags.reader import open_bag
 from vpr_ros.config import RecognizerConfig
 from vpr_ros.errors import DatasetError
 from vpr_ros.evaluation.drive_answers import DriveAnswers, collect, read_answers, track_of
@@ -16,7 +17,7 @@ from vpr_ros.evaluation.protocols import Track, TruthRule
 from vpr_ros.evaluation.result import Evaluation, Setup
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel
-from vpr_ros.recognition.drive import DriveOptions, Progress
+from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Frame, Pose, Recognition
 
@@ -121,7 +122,11 @@ def _ask(
     viewing_axis: str,
     progress: Progress,
 ) -> DriveAnswers:
-    """Ask the front door about every keyframe of a drive."""
+    """Ask the front door about every keyframe of a drive, seen through its camera."""
+    with open_bag(bag_path) as bag:
+        camera = Drive(bag, options).camera()
+    if camera is not None:
+        recognizer.see_through(camera)
 
     def recognize(frame: Frame, pose: Pose | None) -> Recognition | None:
         # An image without a pose cannot be judged, neither as query nor as a place.

@@ -54,6 +54,7 @@ class PlaceRecognition(ReportingLifecycleNode):
         self.responder: Responder | None = None  # while configured
         self.worker: NewestWorker | None = None
         self.attempts: Attempts | None = None
+        self._calls: Calls | None = None
         self.inputs: tuple[ImageInput, ...] = ()  # while active
         self._reporter: Reporter | None = None
         self.flows: dict[str, Flow] = {}
@@ -107,7 +108,9 @@ class PlaceRecognition(ReportingLifecycleNode):
         stack.enter_context(self.worker)
         self.responder = responder
         self._listen_to_acks(stack, responder)
-        Calls(self, responder, self.worker, self.attempts, stack, lambda: self.active)
+        self._calls = Calls(
+            self, responder, self.worker, self.attempts, stack, lambda: self.active
+        )
         self._follow_parameters(stack, responder)
         self._reporter.watch(responder, self.worker, visuals, lambda: self.inputs)
         stack.callback(self._forget)
@@ -189,12 +192,12 @@ class PlaceRecognition(ReportingLifecycleNode):
             responder.failed(error)
 
     def _wake(self) -> None:
-        """Let the executor look who waits for an answer."""
-        if self.executor is not None:
+        """Let the executor look whether what somebody waits for has come."""
+        if self.executor is not None and self._calls is not None and self._calls.waited_for:
             self.executor.wake()
 
     def _forget(self) -> None:
-        self.responder = self.worker = self.attempts = None
+        self.responder = self.worker = self.attempts = self._calls = None
 
     def _stop_listening(self) -> None:
         self.inputs = ()

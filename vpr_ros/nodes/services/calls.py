@@ -52,6 +52,11 @@ class Calls:
         stack.callback(self._close)
         self._serve()
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether a call-back waits for something that others do."""
+        return self._waiting.count > 0
+
     def _serve(self) -> None:
         self._offer(LoadMap, '~/load_map', partial(self._on_map, load_map))
         self._offer(SaveMap, '~/save_map', partial(self._on_map, save_map))
