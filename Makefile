@@ -8,7 +8,7 @@ ARGS ?=
 VENV := .venv/$(DISTRO)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-INTERFACES := vpr_msgs test/interfaces/bond test/interfaces/tf2_msgs test/interfaces/slam_toolbox
+INTERFACES := vpr_msgs test/interfaces/bond test/interfaces/tf2_msgs test/interfaces/rtabmap_msgs test/interfaces/slam_toolbox
 MESSAGES := tools/python_messages.cmake $(wildcard $(INTERFACES:=/*) $(INTERFACES:=/*/*))
 
 # A sourced ROS installation, or the environment we were started from, must not leak in.

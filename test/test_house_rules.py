@@ -21,7 +21,7 @@ LADDER = (
     ('config', 'download', 'image', 'imagefile'),
     ('bags', 'maps', 'models', 'synthetic'),
     ('recognition',),
-    ('evaluation',),
+    ('embedded', 'evaluation'),
     ('training',),
     ('cli', 'nodes'),
 )

@@ -12,6 +12,7 @@ from waiting import WAIT_S, eventually
 
 from vpr_ros.config import NodeConfig, TrainerConfig, from_dict, to_dict, updated
 from vpr_ros.config.executables import MapBuilderConfig, ReplayEvaluationConfig
+from vpr_ros.config.sockets import InitialPoseConfig, SlamToolboxConfig
 from vpr_ros.nodes import launching
 from vpr_ros.nodes.recognition_node import PlaceRecognition
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARAMS_FILE = ROOT / 'config' / 'place_recognition.yaml'
 NAV2 = {'namespace', 'params_file', 'use_sim_time', 'autostart', 'log_level', 'map', 'use_respawn'}
 CAMERA = {'image', 'camera_info', 'odom', 'rviz', 'large_data'}
+SOCKET = NAV2 | CAMERA | {'socket_params_file'}
 BATCH = {'namespace', 'params_file', 'log_level', 'bag', 'map', 'image_topic', 'pose_topic'}
 PROMISED = {
     'place_recognition': NAV2 | CAMERA,
@@ -26,6 +28,8 @@ PROMISED = {
     'map_from_bag': BATCH | {'overwrite'},
     'replay_evaluation': BATCH | {'report', 'truth_topic', 'rate'},
     'train': {'namespace', 'params_file', 'log_level', 'data', 'output', 'resume'},
+    'with_nav2': SOCKET | {'global_frame', 'lost_when'},
+    'with_slam_toolbox': SOCKET | {'global_frame', 'lost_when', 'slam_map'},
 }
 SETTINGS = {
     'place_recognition': NodeConfig,
@@ -33,6 +37,8 @@ SETTINGS = {
     'map_from_bag': MapBuilderConfig,
     'replay_evaluation': ReplayEvaluationConfig,
     'train': TrainerConfig,
+    'with_nav2': InitialPoseConfig,
+    'with_slam_toolbox': InitialPoseConfig,
 }
 TOPIC = '/camera/image_raw'
 
@@ -63,12 +69,11 @@ def started(name, **given):
     module = runpy.run_path(str(launch_file(name)))
     handed = []
     start = module['start']
-    for function in ('live_node', 'batch_node'):
+    for function in ('live_node', 'batch_node', 'socket_node'):
         if function in module:
-            start.__globals__[function] = lambda *x, **kwargs: handed.append((x, kwargs))
+            start.__globals__[function] = lambda *x, **_: handed.append(x) or []
     start({key: argument.default or '' for key, argument in module['ARGUMENTS'].items()} | given)
-    [(positional, _)] = handed
-    return next(x for x in reversed(positional) if isinstance(x, dict))
+    return next(x for x in reversed(handed[-1]) if isinstance(x, dict))
 
 
 def test_the_node_understands_what_it_is_given(name):
@@ -84,6 +89,11 @@ def test_arguments_become_parameters():
     }  # fmt: skip
     assert started('replay_evaluation', rate='2')['rate'] == 2.0
     assert started('map_from_bag', overwrite='True')['overwrite'] is True
+    start = started('with_slam_toolbox', slam_map='/maps/office')
+    assert updated(SlamToolboxConfig(), start).map_file == '/maps/office'
+    for name in ('with_nav2', 'with_slam_toolbox'):
+        for when in runpy.run_path(str(launch_file(name)))['LOST_WHEN']:
+            assert updated(InitialPoseConfig(), started(name, lost_when=when)).lost_when == when
     for kind in runpy.run_path(str(launch_file('mapping')))['ODOM_TYPES']:
         assert updated(NodeConfig(), {'pose_input': kind})
 

@@ -10,11 +10,10 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from waiting import eventually
 
+from tools import write_reference as reference
 from vpr_ros.config import NodeConfig, walk
 from vpr_ros.nodes.inputs import transforms
 from vpr_ros.nodes.outputs.messages import type_name
-
-reference = pytest.importorskip('tools.write_reference')
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ('concepts', 'robot', 'troubleshooting')
@@ -126,19 +125,22 @@ def srv_name(type_):
     return f'{type_.__module__.partition(".")[0]}/srv/{type_.__name__}'
 
 
-# What looks like a parameter: a name with a dot or a unit, or one of the plain names.
+# What looks like a parameter: a name with a table or a unit, alone or with a value, in backticks;
+# and whatever `ros2 param` is told.
 PARAMETERS = {name for name, _, _ in walk(NodeConfig)}
 TABLES = {name.partition('.')[0] for name in PARAMETERS if '.' in name}
-UNIT = re.compile(r'\w+_(s|m|rad|px|rate|frame|input|transport|descriptor|frames)')
+UNIT = re.compile(r'\w+_(s|m|rad|px|rate|frame|frames|input|transport|descriptor)')
+QUOTED = re.compile(r'`([a-z]\w*(?:\.\w+)*)(?:: [^`\n]*)?`')
+COMMANDED = re.compile(r'ros2 param (?:get|set|describe) \S+ (\S+)')
 
 
 def parameters_in(text):
-    """Names in backticks that can only be meant as parameters."""
-    for quoted in re.findall(r'`([^`\n]+)`', text):
-        for word in re.findall(r'(?<![\w/~.:-])[a-z]\w*(?:\.\w+)*(?![\w/(])', quoted):
-            table, dot, _ = word.partition('.')
-            if (dot and table in TABLES) or (not dot and UNIT.fullmatch(word)):
-                yield word
+    """Names that can only be meant as parameters."""
+    for name in QUOTED.findall(text):
+        table, dot, _ = name.partition('.')
+        if (dot and table in TABLES) or (not dot and UNIT.fullmatch(name)):
+            yield name
+    yield from COMMANDED.findall(text)
 
 
 @pytest.mark.parametrize('page', PAGES)
@@ -158,8 +160,8 @@ def fields_of_interfaces():
 
 
 def test_a_parameter_that_is_not_there_is_caught():
-    text = '`decision.nonsense`, `decision.consistent_frames: 3`, `gap_s`'
+    text = '`decision.nonsense`, `decision.consistent_frames: 3`, `gap_s`\n ros2 param get /a b'
     assert list(parameters_in(text)) == [
-        'decision.nonsense', 'decision.consistent_frames', 'gap_s',
+        'decision.nonsense', 'decision.consistent_frames', 'gap_s', 'b',
     ]  # fmt: skip
     assert not list(parameters_in('decision.py, `~/place_match`, `vpr map info`, `/camera/x_m`'))

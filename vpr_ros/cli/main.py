@@ -11,6 +11,7 @@ from vpr_ros.cli import (
     benchmark,
     calibrate,
     demo,
+    embedded,
     evaluate,
     explain,
     export,
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         weights,
         benchmark,
         export,
+        embedded,
     ):
         room.add_commands(commands)
     return parser

@@ -29,10 +29,10 @@ class GraphConfig:
         0.02, 'standard deviation of its heading after a turn of one radian', 1e-6, math.pi
     )
     robust: str = option(
-        'gnc',
-        'what a false closure may do to the whole graph; gnc: graduated non-convexity, closures '
-        'are kept or rejected; cauchy: the further off, the less their weight; none: all count',
-        choices=('gnc', 'cauchy', 'none'),
+        'cauchy',
+        'how closures that fit are told from false ones; cauchy: the further off, the less their '
+        'weight; none: all are believed',
+        choices=('cauchy', 'none'),
     )
     kernel_width: float = option(
         2.0, 'cauchy, and every closure taken live: its width in standard deviations', 0.1, 100.0

@@ -89,7 +89,7 @@ class SlamToolboxConfig(BelievedMatchConfig):
 
 @dataclass(frozen=True)
 class LoopClosingConfig:
-    """The ROS executable `loop_closing`: odometry and accepted closures become a corrected path."""
+    """The ROS executable `loop_closing`: odometry and closures become a corrected path."""
 
     map_frame: str = option('map', 'frame of the corrected path')
     publish_tf: bool = option(
@@ -107,7 +107,7 @@ class LoopClosingConfig:
         60.0, 'faster than this odometry has jumped: a new drive begins', 0.1, 1e6
     )
     max_keyframes: int = option(
-        2000, 'keyframes in the graph; older ones are merged when there are as many', 64, 1_000_000
+        1000, 'keyframes in the graph; older ones are merged when there are as many', 64, 1_000_000
     )
     path_period_s: float = option(
         1.0, 'least time between two messages of the corrected path', 0.05, 3600.0

@@ -9,6 +9,7 @@ import numpy as np
 
 from vpr_ros.config.graph import GraphConfig
 from vpr_ros.errors import GraphError
+from vpr_ros.maps import place_rows
 from vpr_ros.maps.dead_reckoning import Uncertain
 from vpr_ros.records import Pose, PoseKind
 
@@ -113,8 +114,7 @@ def require_pose(pose: Pose, what: str) -> None:
     Raises:
         GraphError: not finite, or its quaternion has not unit length.
     """
-    length = float(np.linalg.norm(pose.quaternion))
-    if not np.isfinite(pose.position_m).all() or not abs(length - 1.0) < 1e-3:
+    if not place_rows.is_sound(pose):
         raise GraphError(
             f'{what} has no finite pose: expected numbers and a unit quaternion, found '
             f'{pose.position_m} and {pose.quaternion}'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from vpr_ros.maps import place_rows, schema
 from vpr_ros.maps.index import ExactIndex, PlaceIndex
 from vpr_ros.maps.map_file import IN_MEMORY, MapFile
 from vpr_ros.maps.schema import MapInfo
-from vpr_ros.records import Candidate, LocalFeatures, Place
+from vpr_ros.records import Candidate, LocalFeatures, Place, Pose
 
 __all__ = ['IN_MEMORY', 'PlaceMap']
 
@@ -141,6 +141,31 @@ class PlaceMap(MapFile):
         if self._searched:
             self._index.add(place_rows.as_stored(descriptor)[None])
         return place
+
+    def move(self, poses: Mapping[int, Pose]) -> None:
+        """Give places other poses, all of them or none; on disk after `commit`, as a new revision.
+
+        Args:
+            poses: base in map, by the id of a place.
+
+        Raises:
+            MapError: no such place, or a pose that is not finite.
+            MapWriteError: the map was opened for reading, or cannot be written now.
+        """
+        rows = {place.id: row for row, place in enumerate(self.places)}
+        for place_id, pose in poses.items():
+            if place_id not in rows:
+                raise MapError(f'{self.path} has no place {place_id} that could be moved')
+            if not place_rows.is_sound(pose):
+                raise MapError(f'place {place_id} cannot be moved to a pose that is none: {pose}')
+        if not poses:
+            return
+        self._transaction.write_all(
+            place_rows.MOVE_PLACE,
+            [(*pose.position_m, *pose.quaternion, place_id) for place_id, pose in poses.items()],
+        )
+        for place_id, pose in poses.items():
+            self.places[rows[place_id]] = replace(self.places[rows[place_id]], pose=pose)
 
     @contextmanager
     def growing(self) -> Iterator[sqlite3.Connection]:

@@ -16,6 +16,14 @@ PUT_PLACE = (
     'INSERT INTO places (session_id, stamp_ns, camera, x, y, z, qx, qy, qz, qw, travelled_m, '
     'thumbnail, descriptor) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)'
 )
+MOVE_PLACE = 'UPDATE places SET x = ?, y = ?, z = ?, qx = ?, qy = ?, qz = ?, qw = ? WHERE id = ?'
+UNIT = 1e-3  # by which the length of a quaternion may be off
+
+
+def is_sound(pose: Pose) -> bool:
+    """Whether a pose is finite and its quaternion of unit length."""
+    length = float(np.linalg.norm(pose.quaternion))
+    return bool(np.isfinite(pose.position_m).all()) and abs(length - 1.0) < UNIT
 
 
 def place_row(place: Place, descriptor: np.ndarray, thumbnail: bytes | None) -> tuple[Any, ...]:

@@ -1,13 +1,14 @@
 """A trajectory and its loop closures brought together, all at once or as they come.
 
-At once: graduated non-convexity (Yang et al., 2020) rejects closures that do not fit. Live: iSAM2
+At once: a Cauchy kernel finds the closures that fit, and these alone give the result. Graduated
+non-convexity (Yang et al., 2020) rejects the same ones and takes ten times as long. Live: iSAM2
 (Kaess et al., 2012) behind a gate, with a Cauchy kernel.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -37,7 +38,6 @@ __all__ = [
 ]  # fmt: skip
 
 LOOSE_M = 100.0  # least standard deviation of where a session begins that closures may move
-KEPT_WEIGHT = 0.5
 SHORTCUT_M = 10.0  # way that a shortcut through a closure must save
 RELINEARIZE = 0.05  # metres and radians from which on iSAM2 computes an edge anew
 
@@ -77,50 +77,48 @@ def optimize(graph: PoseGraph, config: GraphConfig | None = None) -> Optimized:
         return Optimized(poses, kept, 0.0, 0.0)
     before = factors.to_values(poses)
     try:
-        after, kept = _solve(graph, before, config)
-        believed = factors.load_gtsam().NonlinearFactorGraph()
-        for edge, keep in zip(graph.edges, kept, strict=True):
-            if keep:
-                believed.add(factors.factor(edge, factors.noise(edge)))
-        errors = believed.error(before), believed.error(after)
+        after, kept = _believed(graph, before, config)
+        terms = _terms(edge for edge, keep in zip(graph.edges, kept, strict=True) if keep)
+        errors = terms.error(before)
+        if config.robust != 'none':
+            after = _solved(terms, graph, after)
+        return Optimized(factors.from_values(after, len(poses)), kept, errors, terms.error(after))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise GraphError(f'the pose graph cannot be solved: {reason}') from None
-    return Optimized(factors.from_values(after, len(poses)), kept, *errors)
 
 
-def _solve(graph: PoseGraph, start: Any, config: GraphConfig) -> tuple[Any, np.ndarray]:
-    gtsam = factors.load_gtsam()
-    terms = gtsam.NonlinearFactorGraph()
-    robust = np.array([edge.robust for edge in graph.edges])
-    for edge in graph.edges:
+def _terms(edges: Iterable[Edge], kernel_width: float = 0.0) -> Any:
+    """Edges as a gtsam.NonlinearFactorGraph; robust ones with a kernel, if it has a width."""
+    terms = factors.load_gtsam().NonlinearFactorGraph()
+    for edge in edges:
         model = factors.noise(edge)
-        if edge.robust and config.robust == 'cauchy':
-            model = factors.cauchy(model, config.kernel_width)
+        if edge.robust and kernel_width:
+            model = factors.cauchy(model, kernel_width)
         terms.add(factors.factor(edge, model))
+    return terms
+
+
+def _solved(terms: Any, graph: PoseGraph, start: Any) -> Any:
+    """Values that fit the terms best, near those given."""
+    anchored = terms.clone()
     for anchor in _anchors(graph):
-        terms.add(anchor)
-    if config.robust != 'gnc' or not robust.any():
-        after = gtsam.LevenbergMarquardtOptimizer(terms, start).optimize()
-        return after, _fitting(graph, after, config)
-    settings = gtsam.GncLMParams(gtsam.LevenbergMarquardtParams())
-    sure = np.flatnonzero(~robust).tolist() + list(range(len(graph.edges), terms.size()))
-    settings.setKnownInliers(sure)
-    solver = gtsam.GncLMOptimizer(terms, start, settings)
-    solver.setInlierCostThresholds(gate_chi2(config.gate_sigmas) / 2)
-    after = solver.optimize()
-    return after, np.asarray(solver.getWeights())[: len(graph.edges)] > KEPT_WEIGHT
+        anchored.add(anchor)
+    return factors.load_gtsam().LevenbergMarquardtOptimizer(anchored, start).optimize()
 
 
-def _fitting(graph: PoseGraph, values: Any, config: GraphConfig) -> np.ndarray:
-    """Edges that are sure, or within the gate, (E,) bool."""
+def _believed(graph: PoseGraph, start: Any, config: GraphConfig) -> tuple[Any, np.ndarray]:
+    """Values that most edges agree on, and which edges these are, (E,) bool."""
+    kept = np.ones(len(graph.edges), bool)
+    if config.robust == 'none' or not any(edge.robust for edge in graph.edges):
+        return _solved(_terms(graph.edges), graph, start), kept
+    after = _solved(_terms(graph.edges, config.kernel_width), graph, start)
     limit = gate_chi2(config.gate_sigmas) / 2
-    if config.robust == 'none':
-        return np.ones(len(graph.edges), bool)
-    return np.array([
-        not edge.robust or factors.factor(edge, factors.noise(edge)).error(values) <= limit
-        for edge in graph.edges
-    ])  # fmt: skip
+    for number, edge in enumerate(graph.edges):
+        if edge.robust:
+            error = factors.factor(edge, factors.noise(edge)).error(after)
+            kept[number] = error <= limit
+    return after, kept
 
 
 def _anchors(graph: PoseGraph) -> list[Any]:

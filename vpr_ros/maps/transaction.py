@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from vpr_ros.errors import MapWriteError
@@ -40,6 +40,27 @@ class Transaction:
         self._dirty = True
         self._remember(statement, values)
         return cursor
+
+    def write_all(self, statement: str, rows: Sequence[tuple]) -> None:
+        """Run a statement for each row, for all of them or none; durable after `commit`.
+
+        Raises:
+            MapWriteError: the map was opened for reading, or cannot be written.
+        """
+        self._require_writable()
+        with self._telling():
+            self._begin()
+            self._database.execute('SAVEPOINT all_rows')
+            try:
+                self._database.executemany(statement, rows)
+            except BaseException:
+                if self._database.in_transaction:  # else it was undone altogether
+                    self._database.execute('ROLLBACK TO all_rows')
+                raise
+            self._database.execute('RELEASE all_rows')
+        self._dirty = True
+        for values in rows:
+            self._remember(statement, values)
 
     def commit(self, revision: int) -> bool:
         """Make what was written durable as this revision; False where there was nothing.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,16 @@ LIVE_NODE = {
         'false', SWITCH,
     ),
 }  # fmt: skip
+
+SOCKET = {
+    'socket_params_file': Argument('parameters of the socket; empty: the defaults'),
+}
+SAID = {
+    'place_match': 'place_match',
+    'loop_closure': 'loop_closure',
+    'loop_closure_ack': 'loop_closure_ack',
+    'vpr_status': 'status',
+}  # topics of the live node, by the names of the sockets
 
 
 def description(
@@ -136,6 +146,37 @@ def batch_node(executable: str, given: Given, settings: Mapping[str, Any]) -> No
     return Node(
         package=PACKAGE, executable=executable, name=executable, namespace=given['namespace'],
         parameters=parameters(given, settings), output='screen', on_exit=ended,
+        ros_arguments=['--log-level', given['log_level']],
+    )  # fmt: skip
+
+
+def socket_node(
+    executable: str,
+    given: Given,
+    settings: Mapping[str, Any],
+    remaps: Sequence[tuple[str, str]] = (),
+) -> Node:
+    """A socket: what the live node of this namespace says, handed to a neighbour.
+
+    Args:
+        executable: and name of the node.
+        given: values of `LIVE_NODE` and `SOCKET`, and use_respawn.
+        settings: what else arguments override of its parameters; the empty ones are left alone.
+        remaps: further topics and services, beside what the live node says.
+    """
+    from launch_ros.actions import Node
+
+    own = {**given, 'params_file': given['socket_params_file']}
+    return Node(
+        package=PACKAGE, executable=executable, name=executable, namespace=given['namespace'],
+        parameters=[
+            *parameters(own, settings), {'use_sim_time': is_on(given['use_sim_time'])}
+        ],
+        remappings=[
+            *((name, f'place_recognition/{topic}') for name, topic in SAID.items()), *remaps
+        ],
+        additional_env=room_for_images(given), output='screen',
+        respawn=is_on(given['use_respawn']), respawn_delay=RESPAWN_DELAY_S,
         ros_arguments=['--log-level', given['log_level']],
     )  # fmt: skip
 

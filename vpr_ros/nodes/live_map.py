@@ -8,8 +8,10 @@ from pathlib import Path
 
 from vpr_ros.config import NodeConfig
 from vpr_ros.errors import ConfigError, MapError
+from vpr_ros.maps.address import map_path
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel
+from vpr_ros.nodes.services.packages import package_share
 
 
 @contextmanager
@@ -30,14 +32,14 @@ def live_map(config: NodeConfig, model: PlaceModel) -> Iterator[PlaceMap]:
             f'parameter map is empty: mode {config.mode} needs a map file; set map, or use mode '
             'map to record one'
         )
-    path = Path(config.map).expanduser()
+    path = map_path(config.map, package_share).absolute()
     writable = config.mode == 'both'
     with PlaceMap.open(path, model.require_weights(), model.name, writable) as place_map:
         yield place_map
 
 
 def _new_map(config: NodeConfig, model: PlaceModel) -> Iterator[PlaceMap]:
-    path = Path(config.map).expanduser() if config.map else IN_MEMORY
+    path = map_path(config.map, package_share).absolute() if config.map else IN_MEMORY
     if isinstance(path, Path) and path.exists():
         raise MapError(f'{path} exists already: use mode both to extend it, or another name')
     place_map = PlaceMap.create(

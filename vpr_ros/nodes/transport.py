@@ -3,7 +3,8 @@
 Measured with Fast DDS, 640x480 rgb8, best effort, 30 Hz, two processes of one machine: with its
 default transports nearly every image is lost; with LARGE_DATA all arrive. LARGE_DATA on one side
 only: the two sides never find each other. ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST puts the default
-transports back, whatever else is set.
+transports back, whatever else is set. Jazzy (Fast DDS 2.14) loses most raw images with plain
+LARGE_DATA as well, and none with larger buffers at the sender, which the system must allow.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rclpy.duration import Duration, Infinite
 from rclpy.node import Node
@@ -33,6 +35,9 @@ LARGE_DATA = 'LARGE_DATA'
 RANGE = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
 LOCALHOST_ONLY = 'ROS_LOCALHOST_ONLY'  # the older spelling, which wins where it is set
 DOMAIN_ID = 'ROS_DOMAIN_ID'
+LARGER = f'{LARGE_DATA}?max_msg_size=4MB&sockets_size=4MB'  # for images of up to 1080p
+LARGER_BYTES = 4 << 20
+LIMIT = Path('/proc/sys/net/core/rmem_max')
 
 BOTH_SIDES = (
     f'set {TRANSPORTS}={LARGE_DATA} for this node and for the camera driver alike (on one side '
@@ -59,8 +64,16 @@ def process_environment(domain_id: int) -> dict[str, str]:
     """Environment of a process that we start ourselves: its own domain, room for images."""
     environment = {**os.environ, DOMAIN_ID: str(domain_id), RANGE: 'SUBNET'}
     environment.pop(LOCALHOST_ONLY, None)
-    environment.setdefault(TRANSPORTS, LARGE_DATA)
+    environment.setdefault(TRANSPORTS, LARGER if _allows(LARGER_BYTES) else LARGE_DATA)
     return environment
+
+
+def _allows(size: int) -> bool:
+    """Whether the system gives a socket so many bytes; Fast DDS fails where it does not."""
+    try:
+        return int(LIMIT.read_text(encoding='ascii')) >= size
+    except (OSError, ValueError):
+        return False
 
 
 def free_domain_id() -> int:
@@ -141,7 +154,10 @@ def describe_qos(profile: QoSProfile) -> str:
 
 def explain_loss(count: int, topic: str) -> str:
     """Why images of a topic were lost between publisher and node."""
-    reason = advice(os.environ) or 'the machine or the network is overloaded'
+    reason = advice(os.environ) or (
+        f'the machine is overloaded, or buffers are too small: start the camera driver with '
+        f'{TRANSPORTS}={LARGER}, where net.core.rmem_max is at least {LARGER_BYTES}'
+    )
     return f'images of {topic} are lost on the way, {count} since the last report: {reason}'
 
 

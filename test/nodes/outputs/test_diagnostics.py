@@ -66,8 +66,8 @@ def test_when_all_is_well():
     assert {entry.level for entry in entries.values()} == {OK}
     assert entries[f'input {TOPIC}'].message == 'images at 30.0 Hz, the newest 0.03 s old'
     assert entries['recognition'].message == (
-        'recognising at 14.8 Hz, 45 ms from image to answer; 210 accepted of 852, mostly refused '
-        'for low similarity'
+        'recognising at 14.8 Hz, 45 ms from image to answer; 210 accepted of 852, mostly refused: '
+        'low similarity'
     )
     assert entries['map'].message == 'mode localize, 120 places in house.vprmap'
     assert entries['model'].message == (

@@ -47,14 +47,14 @@ BEST = Situation('localize', localized=True, map=FULL, placement=CPU, inputs=(In
         ({'localized': False}, VprStatus.SEARCHING, 'the place is not known'),
         ({'localized': False, 'mode': 'both'}, VprStatus.SEARCHING, '12 places in the map'),
         ({'localized': False, 'mode': 'map'}, VprStatus.MAPPING, 'recording places'),
-        ({'figures': DROPPING}, VprStatus.DEGRADED, '60% of the images are dropped, 4.2 Hz'),
+        ({'figures': DROPPING}, VprStatus.LOCALIZED, 'the place is known'),
         ({'figures': LOSING}, VprStatus.DEGRADED, '3 images were lost'),
         ({'placement': FALLEN}, VprStatus.DEGRADED, 'CUDA error: gone'),
         ({'map': EMPTY}, VprStatus.DEGRADED, 'a.vprmap is empty'),
         ({'map': EMPTY, 'mode': 'both'}, VprStatus.LOCALIZED, 'the place is known'),
         ({'figures': FAILING}, VprStatus.ERROR, 'every image fails: no memory'),
         ({'inputs': (InputReport('/a'), SILENT)}, VprStatus.STALE_INPUT, 'no image on /image'),
-        ({'paused': True}, VprStatus.PAUSED, '~/pause'),
+        ({'paused': True}, VprStatus.PAUSED, '~/resume'),
         ({'active': False}, VprStatus.INACTIVE, 'activate'),
         ({'loading': 'a map'}, VprStatus.LOADING, 'reading a map'),
     ],
@@ -86,9 +86,9 @@ def test_some_errors_and_half_of_the_images_are_no_trouble_yet():
 
 
 def test_several_shortcomings_are_all_told():
-    situation = replace(BEST, placement=FALLEN, map=EMPTY, figures=DROPPING)
+    situation = replace(BEST, placement=FALLEN, map=EMPTY, figures=LOSING)
     text = state_of(situation)[1]
-    assert 'CUDA error' in text and 'is empty' in text and 'dropped' in text
+    assert 'CUDA error' in text and 'is empty' in text and 'lost' in text
 
 
 def test_the_message_has_every_figure():

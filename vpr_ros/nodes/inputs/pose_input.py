@@ -104,7 +104,14 @@ class PoseInput:
 
     def _fits(self, frame: str) -> bool:
         """Whether places with poses in a frame may be recorded, if they are recorded."""
-        if self._config.mode != 'both' or frame == (map_frame := self._map_frame()):
+        mode = self._config.mode
+        if mode == 'localize' or frame == (map_frame := self._map_frame()):
+            return True
+        if mode == 'map':
+            self._warn(
+                f'poses are in frame {frame!r} and the new map says {map_frame!r}: set map_frame '
+                f'to {frame!r}, so that nobody takes them for another frame'
+            )
             return True
         self._warn(
             f'poses are in frame {frame!r} and the map in {map_frame!r}: places are recorded '

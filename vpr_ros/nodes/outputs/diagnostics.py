@@ -101,7 +101,7 @@ def _accepted(figures: Figures) -> str:
     refused = {v: n for v, n in figures.verdicts.items() if v is not Verdict.ACCEPTED and n}
     if not refused:
         return told
-    return f'{told}, mostly refused for {_words(max(refused, key=lambda v: (refused[v], -v)))}'
+    return f'{told}, mostly refused: {_words(max(refused, key=lambda v: (refused[v], -v)))}'
 
 
 def _words(verdict: Verdict) -> str:

@@ -17,8 +17,6 @@ from vpr_ros.nodes.inputs.flow import Flow, Trouble
 from vpr_ros.nodes.outputs.messages import to_time
 from vpr_ros.nodes.outputs.statistics import Figures, Recent
 
-MOST_DROPPED = 0.5  # share of the images that may be dropped before the node counts as degraded
-
 State = tuple[int, str]  # of VprStatus, and one sentence
 
 
@@ -102,7 +100,7 @@ def _at_rest(situation: Situation) -> State | None:
     if not situation.active:
         return VprStatus.INACTIVE, 'inactive, not listening: activate the node'
     if situation.paused:
-        return VprStatus.PAUSED, 'paused, no image is looked at: call ~/pause with data false'
+        return VprStatus.PAUSED, 'paused, no image is looked at: call ~/resume'
     return None
 
 
@@ -118,15 +116,16 @@ def _in_trouble(situation: Situation) -> State | None:
 
 
 def shortcomings(situation: Situation) -> list[str]:
-    """Why the node works worse than it should, in words; empty when it does not."""
+    """Why the node works worse than it should, in words; empty when it does not.
+
+    Dropping images for newer ones is how it works, also where it drops most of them.
+    """
     recent = situation.figures.recent
     found = []
     if situation.placement and situation.placement.fell_back:
         found.append(f'the model runs on the CPU: {situation.placement.reason}')
     if empty := empty_map(situation):
         found.append(empty)
-    if recent.dropped_share > MOST_DROPPED:
-        found.append(dropping(recent))
     if recent.lost:
         found.append(f'{recent.lost} images were lost on the way lately')
     return found

@@ -65,6 +65,9 @@ def closure_record(closure: LoopClosure) -> dict[str, Any]:
         'inliers': closure.inliers,
         'probability': _number(closure.probability),
         'consistent_frames': closure.consistent_frames,
+        'position_m': _position(closure.relative_pose),
+        'quaternion': _quaternion(closure.relative_pose),
+        'covariance': closure.relative_pose.covariance.tolist(),
     }
 
 
@@ -84,3 +87,8 @@ def _number(value: float) -> float | None:
 def _position(pose) -> list[float]:
     position = pose.pose.position
     return [position.x, position.y, position.z]
+
+
+def _quaternion(pose) -> list[float]:
+    turn = pose.pose.orientation
+    return [turn.x, turn.y, turn.z, turn.w]

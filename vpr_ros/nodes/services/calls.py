@@ -139,7 +139,7 @@ class Calls:
     ) -> Trigger.Response:
         await self._work(self._responder.reset)
         response.success = True
-        response.message = 'forgot the place, the refused pairs and the counters; the map stays'
+        response.message = 'forgot where the robot was and all counts; the map stays'
         return response
 
     async def _trigger(

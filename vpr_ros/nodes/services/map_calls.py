@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
-
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
 from vpr_msgs.msg import MapInfo
 from vpr_msgs.srv import LoadMap, MergeMap, SaveMap
@@ -30,6 +27,7 @@ from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.nodes.outputs.messages import to_time
 from vpr_ros.nodes.outputs.status import map_info
 from vpr_ros.nodes.responder import Responder
+from vpr_ros.nodes.services.packages import package_share
 
 Clock = Callable[[], int]  # nanoseconds
 Response = TypeVar('Response', LoadMap.Response, SaveMap.Response, MergeMap.Response)
@@ -151,21 +149,6 @@ def merge_map(
         return f'{gained.places} places of {path} added, {len(place_map)} in all'
 
     return _answered(responder, MergeMap.Response(), READING, now_ns, act)
-
-
-def package_share(package: str) -> Path:
-    """The share folder of an installed package.
-
-    Raises:
-        MapAddressError: there is none of this name.
-    """
-    try:
-        return Path(get_package_share_directory(package))
-    except (PackageNotFoundError, ValueError, OSError):  # the last: no workspace is sourced
-        raise MapAddressError(
-            f'no package {package!r} is installed: build it and source its workspace, or give a '
-            'path'
-        ) from None
 
 
 def _use(responder: Responder, place_map: PlaceMap) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from copy import copy
 from typing import Protocol
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -14,6 +15,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from vpr_msgs.action import GlobalLocalize
+from vpr_msgs.msg import PlaceMatch
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.responder import Responder
 from vpr_ros.nodes.services.localization import Attempt, Attempts, Ending, Goal, Outcome
@@ -165,6 +167,13 @@ class Feedback:
         self._told, self._next_s = attempt.queries, elapsed_s + FEEDBACK_S
         self._handle.publish_feedback(
             GlobalLocalize.Feedback(
-                queries=attempt.queries, elapsed_s=elapsed_s, best=attempt.best
+                queries=attempt.queries, elapsed_s=elapsed_s, best=_first_alone(attempt.best)
             )
         )
+
+
+def _first_alone(match: PlaceMatch) -> PlaceMatch:
+    """A match with its best candidate: ten of them five times a second are a wall of text."""
+    short = copy(match)
+    short.candidates = match.candidates[:1]
+    return short

@@ -128,13 +128,13 @@ def _require_timely(age_ns: int, max_age_s: float) -> None:
     age_s = age_ns / 1e9
     if age_s < -FUTURE_S:
         raise RosError(
-            f'the image is of the future, by {-age_s:.1f} s: set use_sim_time as for the camera, or '
-            'synchronise the clocks'
+            f'the image is of the future, by {-age_s:.1f} s: set use_sim_time as for the camera, '
+            'or synchronise the clocks'
         )
     if 0.0 < max_age_s < age_s:
         raise RosError(
-            f'the image comes too late: it is {age_s:.1f} s old, max_age_s is {max_age_s:g}; see queue_ms and '
-            'inference_ms of the matches'
+            f'the image comes too late: it is {age_s:.1f} s old, max_age_s is {max_age_s:g}; see '
+            'queue_ms and inference_ms of the matches'
         )
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 
-import numpy as np
 from nav_msgs.msg import Odometry
 
-from vpr_msgs.msg import LoopClosure, LoopClosureAck, VprStatus
+from vpr_msgs.msg import LoopClosure, VprStatus
 from vpr_ros.config.sockets import LoopClosingConfig
 from vpr_ros.nodes.outputs.messages import NS, pose_from_message, stamp_ns
-from vpr_ros.nodes.sockets.keyframe_graph import Answer, Closure, KeyframeGraph
+from vpr_ros.nodes.sockets.closures import Answer, Closure, read_closure
+from vpr_ros.nodes.sockets.keyframe_graph import KeyframeGraph
 from vpr_ros.nodes.sockets.odometry_track import OdometryTrack
-from vpr_ros.records import Pose, PoseKind
+from vpr_ros.records import Pose
 
 JUMP_NS = NS  # odometry that much older than the newest says that the clock was set back
 LEAST_STEP_S = 0.01  # speeds over less are noise
@@ -24,7 +24,6 @@ NEAR_M = 1.0  # a step this short is no jump, however fast
 WAITING = 100  # closures that wait for odometry
 
 Act = Callable[[], None]
-Kinds = {int(kind): kind for kind in PoseKind}
 
 
 class Drive:
@@ -34,7 +33,17 @@ class Drive:
         self.track = OdometryTrack()
         self.graph = KeyframeGraph(config, self.track)
         self.correction = Pose((0.0, 0.0, 0.0))  # of the graph when it was last looked at
+        self.moved_m = 0.0  # by which the newest keyframe jumped with the last closure
         self.over = False
+
+    def close(self, closure: Closure) -> list[Answer]:
+        """In the worker: `KeyframeGraph.close`, and what it did to the correction."""
+        version, newest = self.graph.version, self.track.newest()
+        answers = self.graph.close(closure)
+        before, self.correction = self.correction, self.graph.correction()
+        if self.graph.version != version and newest is not None:
+            self.moved_m = (before @ newest).distance_m(self.correction @ newest)
+        return answers
 
 
 class Following:
@@ -76,6 +85,8 @@ class Following:
         self.odom_frame = self.base_frame = self.map_uuid = ''
         self.received = self.dropped = self.accepted = self.rejected = self.closures = 0
         self.graph_s: deque[float] = deque(maxlen=1000)  # seconds per keyframe, lately
+        self.closing_s = 0.0  # likewise of the last closure
+        self.last_reason = ''  # of a rejection
 
     def silent_s(self) -> float:
         """Seconds since odometry was heard; inf: never."""
@@ -151,6 +162,7 @@ class Following:
                 self.accepted += 1
             else:
                 self.rejected += 1
+                self.last_reason = answer.reason
         self._answer(answer)
 
     def _continues(self, now_ns: int, pose: Pose) -> bool:
@@ -198,11 +210,12 @@ class Following:
                 self._reject(closure, 'its drive is over')
                 return
             try:
-                answers = drive.graph.close(closure)
+                began = time.perf_counter()
+                answers = drive.close(closure)
+                self.closing_s = time.perf_counter() - began
             except Exception as error:
                 self._reject(closure, f'it could not be added: {error}')
                 raise
-            drive.correction = drive.graph.correction()
             for answer in answers:
                 self.tell(answer)
 
@@ -224,43 +237,3 @@ class Following:
                 f'it moves {base} and odometry {self.base_frame}: set base_frame of the live node'
             )
         return ''
-
-
-def read_closure(message: LoopClosure) -> Closure | str:
-    """A closure in our words, or what is wrong with it."""
-    kind = Kinds.get(message.pose_kind)
-    if kind is None:
-        return f'pose_kind {message.pose_kind} is not known'
-    if kind is PoseKind.NONE:
-        return 'it has no transform: nothing can be optimised with it'
-    pose = pose_from_message(message.relative_pose)
-    if pose is None:
-        return 'its relative pose is not finite'
-    covariance = np.array(message.relative_pose.covariance, np.float64).reshape(6, 6)
-    if wrong := wrong_covariance(covariance):
-        return wrong
-    stamps = stamp_ns(message.from_stamp), stamp_ns(message.to_stamp)
-    if not all(stamps):
-        return 'it lacks a stamp'
-    return Closure(message.closure_id, *stamps, kind, pose, covariance)
-
-
-def wrong_covariance(covariance: np.ndarray) -> str:
-    """What keeps (6, 6) from being a covariance; empty: it is one."""
-    if not np.isfinite(covariance).all():
-        return 'its covariance is not finite'
-    if not (np.diag(covariance) > 0.0).all():
-        return 'its covariance has a diagonal that is not positive'
-    if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12):
-        return 'its covariance is not symmetric'
-    if np.linalg.eigvalsh(covariance)[0] <= 0.0:
-        return 'its covariance is not positive definite'
-    return ''
-
-
-def acknowledgement(answer: Answer, backend: str) -> LoopClosureAck:
-    """An answer as a message, without its stamp."""
-    status = LoopClosureAck.ACCEPTED if answer.accepted else LoopClosureAck.REJECTED
-    return LoopClosureAck(
-        closure_id=answer.closure_id, backend=backend, status=status, reason=answer.reason
-    )

@@ -88,6 +88,7 @@ class GraphWorker:
                 job.carry_out()
             try:
                 self._idle()
-                self._told()
+                if job is not None:
+                    self._told()
             except Exception as error:
                 self._failed(error)

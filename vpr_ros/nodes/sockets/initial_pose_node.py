@@ -58,6 +58,7 @@ class InitialPoseNode(SocketNode):
             'publishers of matches': self.count_publishers(self._matches),
             **{key: rules.counts[key] for key in ('matches', 'refused', 'sent', 'confirmed')},
             'not confirmed': rules.counts['not confirmed'],
+            'last outcome': rules.outcome,
         }
         if not figures['publishers of matches']:
             return True, f'nobody publishes {self._matches}: is the live node active?', figures

@@ -62,6 +62,7 @@ class InitialPose:
         self.grid: OccupancyGrid | None = None
         self.counts: Counter[str] = Counter()  # matches, refused, sent, confirmed, not confirmed
         self.words = WAITING
+        self.outcome = 'nothing was sent yet'  # of the last pose that was sent
         self.warning = False
         self._config, self._tell = config, tell
         self._agreement = Agreement(config)
@@ -255,8 +256,8 @@ class InitialPose:
         self.counts['confirmed'] += 1
         self._end_asking(
             True,
-            f'the localiser has followed: it is {fix.distance_m(own):.1f} m from what it was told, '
-            f'sure to {own.sigma_m:.1f} m',
+            f'the localiser has followed: it is {fix.distance_m(own):.1f} m from what it was '
+            f'told, sure to {own.sigma_m:.1f} m',
         )
 
     def _unconfirmed(self, fix: Fix) -> None:
@@ -272,6 +273,7 @@ class InitialPose:
         )
 
     def _end_asking(self, success: bool, sentence: str) -> None:
+        self.outcome = sentence
         self._say(not success, sentence)
         if self._asked and not self._asked.outcome:
             self._asked.outcome = (success, sentence)

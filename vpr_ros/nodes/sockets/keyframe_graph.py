@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
 from operator import matmul
@@ -17,11 +17,15 @@ from operator import matmul
 import numpy as np
 
 from vpr_ros.config.sockets import LoopClosingConfig
+from vpr_ros.maps.dead_reckoning import skew
 from vpr_ros.maps.pose_graph import Edge, Node, PoseGraph, edge_of, gate_chi2, odometry_edge
+from vpr_ros.nodes.sockets.closures import Answer, Closed, Closure
 from vpr_ros.nodes.sockets.corrected_path import as_poses, bent, rows
 from vpr_ros.nodes.sockets.keyframe_solver import KeyframeSolver, squared_sigmas
 from vpr_ros.nodes.sockets.odometry_track import OdometryTrack
-from vpr_ros.records import Pose, PoseKind
+from vpr_ros.records import Pose, Vector
+
+Line = tuple[Vector, Vector]
 
 HERE = Pose((0.0, 0.0, 0.0))
 REMEMBERED = 10_000  # closures whose answer can be given again
@@ -29,35 +33,6 @@ PER_CLOSURE = 8  # keyframes that are kept for each closure that is
 RECENT = 8  # the newest part of the keyframes, one in so many, is not merged
 SHOWN = 100  # refused closures that are drawn
 NS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Closure:
-    """An edge between two moments, as it was told."""
-
-    id: int
-    from_ns: int
-    to_ns: int
-    kind: PoseKind
-    pose: Pose
-    covariance: np.ndarray = field(repr=False, compare=False)  # (6, 6)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of a closure, in one sentence."""
-
-    closure_id: int
-    accepted: bool
-    reason: str
-
-
-@dataclass(frozen=True)
-class Closed:
-    """A closure between two keyframes."""
-
-    closure: Closure
-    edge: Edge = field(repr=False)
 
 
 class KeyframeGraph:
@@ -89,6 +64,10 @@ class KeyframeGraph:
 
     def __len__(self) -> int:
         return len(self._stamps)
+
+    @property
+    def newest_ns(self) -> int | None:
+        return self._stamps[-1] if self._stamps else None
 
     def add(self, stamp_ns: int, pose: Pose) -> None:
         """Append a keyframe.
@@ -128,7 +107,7 @@ class KeyframeGraph:
             answers = [Answer(closure.id, False, found)]
         else:
             answers = self._judged(Closed(closure, found))
-        if not answers[0].accepted:
+        if not answers[0].accepted and not isinstance(found, str):
             self.refused.append((closure.from_ns, closure.to_ns))
         self._told[closure.from_ns, closure.to_ns] = answers[0]
         while len(self._told) > REMEMBERED:
@@ -138,6 +117,19 @@ class KeyframeGraph:
     def correction(self) -> Pose:
         """Pose of the frame of odometry in the map's, by the newest keyframe."""
         return self._poses[-1] @ self._odometry[-1].inverse() if self._stamps else HERE
+
+    def covariance(self) -> np.ndarray:
+        """Covariance (6, 6) of `correction`, in the axes of the map; there is a keyframe.
+
+        That of the newest keyframe, its rotation acting at the origin of odometry.
+        """
+        here, shift = self._poses[-1], self.correction().position_m
+        turned = np.kron(np.eye(2), here.rotation().as_matrix())
+        lever = np.eye(6)
+        lever[:3, 3:] = -skew(np.subtract(shift, here.position_m))
+        lever = lever @ turned
+        covariance = lever @ self._solver.spread(len(self) - 1) @ lever.T
+        return (covariance + covariance.T) / 2
 
     def path(self) -> tuple[np.ndarray, np.ndarray]:
         """The corrected way: stamps (n,) int64, and poses (n, 7) of the base in the map."""
@@ -152,9 +144,11 @@ class KeyframeGraph:
         nodes = [Node(s, p) for s, p in zip(self._stamps, self._poses, strict=True)]
         return PoseGraph(nodes, [*self._links, *(x.edge for x in self.closed)])
 
-    def positions(self, stamps: Sequence[int]) -> list[tuple[float, float, float]]:
-        """Corrected positions of the nearest keyframes."""
-        return [self._poses[self._nearest(x)].position_m for x in stamps]
+    def lines(self) -> tuple[list[Line], list[Line]]:
+        """Both ends of the closures that were accepted, and of the last that were not."""
+        at = [pose.position_m for pose in self._poses]
+        accepted = [(at[x.edge.start], at[x.edge.end]) for x in self.closed]
+        return accepted, [(at[self._nearest(a)], at[self._nearest(b)]) for a, b in self.refused]
 
     def _edge(self, closure: Closure) -> Edge | str:
         """The closure between the nearest keyframes, or why there is none."""
@@ -204,15 +198,39 @@ class KeyframeGraph:
             self._doubted.append(mine)
             contradicts = f'it contradicts odometry and the closures before: chi2 is {chi2:.0f}'
             return [Answer(id_, False, f'{contradicts}, the gate is at {self._limit:.0f}')]
-        overruled = [x for x in self._doubted if self._is_in(x)]
+        answers = {id_: Answer(id_, True, f'an edge of the graph now: chi2 was {chi2:.0f}')}
+        agreed = [x for x in self._doubted if self._is_in(x)]
         self._doubted.clear()
-        self.closed += [*overruled, mine]
+        if agreed:
+            answers |= self._overruled([*agreed, mine])
+        self.closed += [*agreed, mine]
+        if agreed:
+            self._rebuild(range(len(self)))
         self._poses = as_poses(self._solver.table())
         self.version += 1
-        answers = {id_: Answer(id_, True, f'an edge of the graph now: chi2 was {chi2:.0f}')}
-        for x in overruled:
-            answers[x.closure.id] = Answer(x.closure.id, True, 'later closures agree with it')
         return list((answers | self._taken_out()).values())
+
+    def _overruled(self, by: Sequence[Closed]) -> dict[int, Answer]:
+        """Remove what a majority contradicts; it would hold the graph where it is."""
+        out = [
+            x for x in self.closed
+            if sum(not self._solver.agree(x.edge, y.edge) for y in by) > len(by) / 2
+        ]  # fmt: skip
+        self._remove(out)
+        return {
+            x.closure.id: Answer(x.closure.id, True, 'later closures agree with it')
+            for x in by[:-1]
+        } | {
+            x.closure.id: Answer(
+                x.closure.id, False, f'taken out again: {len(by)} later closures contradict it'
+            )
+            for x in out
+        }
+
+    def _remove(self, out: Sequence[Closed]) -> None:
+        self.refused += [(x.closure.from_ns, x.closure.to_ns) for x in out]
+        ids = {x.closure.id for x in out}
+        self.closed = [x for x in self.closed if x.closure.id not in ids]
 
     def _is_in(self, x: Closed) -> bool:
         return any(edge is x.edge for edge in self._solver.closures)
@@ -222,20 +240,18 @@ class KeyframeGraph:
         chi2 = squared_sigmas([x.edge for x in self.closed], rows(self._poses))
         if (chi2 <= self._limit).all():
             return {}
-        out = {
-            x.closure.id: Answer(
-                x.closure.id, False, f'taken out again: with later closures chi2 is {value:.0f}'
-            )
+        out = [
+            (x, value)
             for x, value in zip(self.closed, chi2.tolist(), strict=True)
             if value > self._limit
-        }
-        self.refused += [
-            (x.closure.from_ns, x.closure.to_ns) for x in self.closed if x.closure.id in out
         ]
-        self.closed = [x for x in self.closed if x.closure.id not in out]
+        self._remove([x for x, _ in out])
         self._rebuild(range(len(self)))
         self._poses = as_poses(self._solver.table())
-        return out
+        words = 'taken out again: with later closures chi2 is'
+        return {
+            x.closure.id: Answer(x.closure.id, False, f'{words} {value:.0f}') for x, value in out
+        }
 
     def _thin(self) -> None:
         """Merge keyframes until half of what may be kept is there."""
@@ -254,9 +270,7 @@ class KeyframeGraph:
     def _rebuild(self, kept: Sequence[int]) -> None:
         """The graph of some keyframes; the first is among them."""
         place = {old: new for new, old in enumerate(kept)}
-        self._links = [
-            self._chained(a, b, new) for new, (a, b) in enumerate(pairwise(kept))
-        ]
+        self._links = [self._chained(a, b, new) for new, (a, b) in enumerate(pairwise(kept))]
         self._stamps = [self._stamps[k] for k in kept]
         self._odometry = [self._odometry[k] for k in kept]
         self._poses = [self._poses[k] for k in kept]

@@ -37,6 +37,7 @@ class KeyframeSolver(Incremental):
                 solver._odometry.add(edge.stated)
             terms.add(factors.factor(edge, model))
         solver._solver.update(terms, factors.to_values(node.pose for node in graph.nodes))
+        solver.settle()
         return solver
 
     def table(self) -> np.ndarray:
@@ -45,6 +46,11 @@ class KeyframeSolver(Incremental):
         turns = Rotation.from_matrix(values[:, :9].reshape(-1, 3, 3))
         return np.concatenate((values[:, 9:], turns.as_quat()), axis=1)
 
+    def spread(self, node: int) -> np.ndarray:
+        """Covariance (6, 6) of a node's pose, in its own axes; translation first."""
+        order = np.argsort(factors.ROTATION_FIRST)
+        return self._solver.marginalCovariance(node)[np.ix_(order, order)]
+
     def _admit(self, edges: Sequence[Edge]) -> None:
         """Take closures, and repeat until they have pulled the graph where they want it.
 
@@ -52,9 +58,17 @@ class KeyframeSolver(Incremental):
         long way a true one is.
         """
         super()._admit(edges)
+        self.settle()
+
+    def settle(self) -> None:
+        """Repeat until nothing moves any more, or it takes too long."""
         for _ in range(SETTLING):
             if not self._solver.update().getVariablesRelinearized():
                 break
+
+    def agree(self, one: Edge, other: Edge) -> bool:
+        """Whether odometry between two closures allows both of them."""
+        return self._agree(one, other)
 
     @property
     def closures(self) -> Sequence[Edge]:

@@ -1,4 +1,4 @@
-"""The way of one drive as odometry tells it: asked for the pose at the stamp of any image of it."""
+"""The way of one drive by odometry, asked for the pose at the stamp of any image of it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from vpr_ros.records import Pose
 
 KNOT_M, KNOT_RAD = 0.25, 0.1  # between two poses that are kept
 STILL_M, STILL_RAD = 0.01, 0.005  # less than this the robot stands
+ROOM = 1024  # knots, at first
 KNOT_NS = NS  # a robot that creeps is kept once a second
 
 
@@ -31,8 +32,8 @@ class OdometryTrack:
     def clear(self) -> None:
         """Begin anew."""
         with self._lock:
-            self._stamps = np.empty(1024, np.int64)
-            self._poses = np.empty((1024, 7))
+            room = min(self._limit, ROOM)
+            self._stamps, self._poses = np.empty(room, np.int64), np.empty((room, 7))
             self._count = 0  # with the newest pose, which is the last row and no knot yet
 
     def __len__(self) -> int:
@@ -52,6 +53,10 @@ class OdometryTrack:
     def newest_ns(self) -> int | None:
         with self._lock:
             return int(self._stamps[self._count - 1]) if self._count else None
+
+    def newest(self) -> Pose | None:
+        with self._lock:
+            return as_pose(self._poses[self._count - 1]) if self._count else None
 
     def oldest_ns(self) -> int | None:
         with self._lock:

@@ -28,13 +28,19 @@ class Motion:
         self._config = config
         self._track = track
         self._noise = GraphConfig()
-        self.trusted = True  # whether the track is that of the base
+        self.frame = ''  # whose motion the track is, as odometry says
 
-    def between(self, start_ns: int, end_ns: int) -> Uncertain | None:
-        """Pose at one stamp in the base at another; None: not known well enough."""
+    def between(self, start_ns: int, end_ns: int, frame: str) -> Uncertain | None:
+        """Pose at the end in the base at the start; None: not known well enough.
+
+        Args:
+            start_ns: a stamp.
+            end_ns: another; either may come first.
+            frame: name of the base; odometry of another frame is of no use.
+        """
         gap_s = abs(end_ns - start_ns) / NS
         before, after = self._track.at(start_ns), self._track.at(end_ns)
-        if self.trusted and before and after:
+        if before and after and self.frame in ('', frame):
             if gap_s > self._config.node_gap_s:
                 return None
             return odometry_edge(0, 1, before, after, self._noise).stated

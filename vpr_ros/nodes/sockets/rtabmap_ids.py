@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 
 from vpr_ros.nodes.outputs.messages import NS
 
 LIMIT = 100_000  # nodes whose stamps are kept
+FAR = 1000  # neighbours looked through for one that can be linked
+LATEST_S = 2.0**31  # no later stamp fits a message
 BACK_NS = NS  # stamps that go back further than this are those of another run
 
 
@@ -16,6 +17,10 @@ class NodeTable:
     """Stamps and numbers of RTAB-Map's nodes, and which of them it can link now."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
         self.newest_ns: int | None = None  # stamp of the last image that RTAB-Map went through
         self.newest_id = 0
         self.linked: set[tuple[int, int]] = set()  # pairs of the last graph, smaller number first
@@ -43,18 +48,21 @@ class NodeTable:
         newest_ns = stamp_ns if self.newest_ns is None else self.newest_ns
         goes_on = number >= self.newest_id and stamp_ns > newest_ns - BACK_NS
         if not goes_on:
-            self.__init__()  # type: ignore[misc]
+            self.clear()
         self.newest_ns, self.newest_id = max(stamp_ns, self.newest_ns or stamp_ns), number
         self._memory = set(memory)
         self._put(number, stamp_ns)
         return goes_on
 
-    def learn(self, nodes: Iterable[tuple[int, float]]) -> int:
-        """Take numbers and stamps in seconds, and tell how many of them were new."""
+    def learn(self, nodes: Iterable[tuple[int, float, int]]) -> int:
+        """Take numbers, stamps in seconds and weights, and tell how many nodes were new.
+
+        Those of negative weight lie between others and are left out: a link to one ends RTAB-Map.
+        """
         new = {
             number: round(stamp_s * NS)
-            for number, stamp_s in nodes
-            if number > 0 and number not in self._stamps and 0 < stamp_s < math.inf
+            for number, stamp_s, weight in nodes
+            if weight >= 0 and number > 0 and number not in self._stamps and 0 < stamp_s < LATEST_S
         }
         self._stamps |= new
         self._order = sorted((stamp, number) for number, stamp in self._stamps.items())
@@ -67,13 +75,15 @@ class NodeTable:
         self.linked = {pair(*ends) for ends in links}
 
     def nearest(self, stamp_ns: int) -> tuple[int, int] | None:
-        """Number and stamp of the node next to a stamp that RTAB-Map can link; None: there is none.
+        """Number and stamp of the node next to a stamp, of those that can be linked, if any.
 
         Of two with the same stamp the later one: a recording is played again.
         """
         at = bisect_left(self._order, (stamp_ns, 0))
-        before = next((x for x in reversed(self._order[:at]) if self.alive(x[1])), None)
-        after = next((x for x in self._order[at:] if self.alive(x[1])), None)
+        before = next(
+            (x for x in reversed(self._order[max(0, at - FAR) : at]) if self.alive(x[1])), None
+        )
+        after = next((x for x in self._order[at : at + FAR] if self.alive(x[1])), None)
         around = [x for x in (before, after) if x]
         if not around:
             return None

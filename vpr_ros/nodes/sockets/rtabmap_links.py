@@ -13,13 +13,12 @@ import numpy as np
 
 from vpr_msgs.msg import LoopClosure, LoopClosureAck
 from vpr_ros.config.sockets import RtabmapConfig
-from vpr_ros.maps.dead_reckoning import Uncertain
-from vpr_ros.maps.pose_graph import edge_of
-from vpr_ros.nodes.outputs.messages import NS, stamp_ns
+from vpr_ros.nodes.outputs.messages import NS
 from vpr_ros.nodes.sockets.odometry_track import OdometryTrack
-from vpr_ros.nodes.sockets.rtabmap_edge import Motion, information, is_pose
+from vpr_ros.nodes.sockets.rtabmap_closure import Closure, read
+from vpr_ros.nodes.sockets.rtabmap_edge import Motion, information
 from vpr_ros.nodes.sockets.rtabmap_ids import NodeTable, pair
-from vpr_ros.records import Pose, PoseKind
+from vpr_ros.records import Pose
 
 PENDING, ACCEPTED = LoopClosureAck.PENDING, LoopClosureAck.ACCEPTED
 REJECTED, UNKNOWN = LoopClosureAck.REJECTED, LoopClosureAck.UNKNOWN
@@ -51,17 +50,6 @@ class Link:
         return f'link {self.from_id} -> {self.to_id}'
 
 
-@dataclass(frozen=True)
-class Closure:
-    """A closure that is worth asking for."""
-
-    id: int
-    from_ns: int
-    to_ns: int
-    frame: str
-    stated: Uncertain = field(repr=False)
-
-
 @dataclass
 class Watched:
     """A link that RTAB-Map was asked for, and the closures that hang on it."""
@@ -84,6 +72,7 @@ class Links:
         self.motion = Motion(config, track)
         self.wants_map = False  # a place's stamp is not known
         self.counts = {PENDING: 0, ACCEPTED: 0, REJECTED: 0, UNKNOWN: 0}
+        self.asked = 0  # links
         self.last: Answer | None = None
         self._config = config
         self._waiting: deque[Closure] = deque()
@@ -91,6 +80,11 @@ class Links:
         self._refused: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._calling: Watched | None = None
         self._answers: list[Answer] = []
+
+    @property
+    def calling(self) -> bool:
+        """Whether `add_link` was asked and has not answered."""
+        return self._calling is not None
 
     @property
     def waiting(self) -> int:
@@ -103,9 +97,9 @@ class Links:
 
     def take(self, message: LoopClosure, now_ns: int) -> None:
         """Take a closure, or refuse it."""
-        closure, why = self._closure(message, now_ns)
-        if closure is None:
-            self._answer(message.closure_id, REJECTED, why)
+        closure = read(message, self._config, now_ns)
+        if isinstance(closure, str):
+            self._answer(message.closure_id, REJECTED, closure)
             return
         if len(self._waiting) == WAITING:
             dropped = self._waiting.popleft()
@@ -124,6 +118,7 @@ class Links:
                 continue
             self._calling = Watched(link, [closure.id], now_s)
             self._watched[pair(link.from_id, link.to_id)] = self._calling
+            self.asked += 1
             self._answer(closure.id, PENDING, f'asked RTAB-Map for {link.name}')
             return link
         return None
@@ -178,42 +173,20 @@ class Links:
         self._refused.clear()
         self._calling = None
 
-    def _closure(self, message: LoopClosure, now_ns: int) -> tuple[Closure | None, str]:
-        kinds = {int(kind) for kind in PoseKind}
-        if message.pose_kind not in kinds or message.pose_kind == PoseKind.NONE:
-            return None, 'it has no relative pose, and a link needs one'
-        kind, least = PoseKind(message.pose_kind), PoseKind[self._config.least_kind.upper()]
-        if kind < least:
-            return None, (
-                f'its relative pose is {kind.name.lower()}: least_kind asks for {least.name.lower()}'
-            )
-        stated = _stated(kind, message)
-        if stated is None:
-            return None, 'its relative pose or covariance is not sound, nothing was sent'
-        from_ns, to_ns = stamp_ns(message.from_stamp), stamp_ns(message.to_stamp)
-        age_s = (now_ns - from_ns) / NS
-        if age_s > self._config.max_age_s:
-            return None, (
-                f'its image is {age_s:.1f} s old, more than max_age_s {self._config.max_age_s:g}: '
-                'RTAB-Map may have forgotten it; with recordings set use_sim_time'
-            )
-        frame = message.header.frame_id
-        return Closure(message.closure_id, from_ns, to_ns, frame, stated), ''
-
     def _settle(self, closure: Closure, now_ns: int) -> Link | None:
         """A link for a closure that need not wait, or an answer without one, or neither."""
         if not self._processed(closure):
             return None
         newer, older = self.nodes.nearest(closure.from_ns), self.nodes.nearest(closure.to_ns)
-        motion = self.motion.between
-        ahead = motion(newer[1], closure.from_ns) if newer else None
-        behind = motion(closure.to_ns, older[1]) if older else None
+        motion, frame = self.motion.between, closure.frame
+        ahead = motion(newer[1], closure.from_ns, frame) if newer else None
+        behind = motion(closure.to_ns, older[1], frame) if older else None
         if ahead is None or behind is None:
             self.wants_map = self.wants_map or behind is None
             return None  # until it is too old: another node may come, or be learnt
         self._waiting.remove(closure)
         ends = newer[0], older[0]
-        if self._decided(closure, pair(*ends)):
+        if self._decided(closure, *ends):
             return None
         edge = ahead @ closure.stated @ behind
         matrix = information(edge)
@@ -227,11 +200,13 @@ class Links:
         newest_ns = self.nodes.newest_ns
         return newest_ns is not None and newest_ns >= closure.from_ns
 
-    def _decided(self, closure: Closure, key: tuple[int, int]) -> bool:
+    def _decided(self, closure: Closure, newer: int, older: int) -> bool:
         """Whether the answer is known without asking RTAB-Map."""
-        name = f'nodes {key[1]} and {key[0]}'
-        if key[0] == key[1]:
-            self._answer(closure.id, REJECTED, f'both images belong to node {key[0]}')
+        name, key = f'nodes {newer} and {older}', pair(newer, older)
+        if newer == older:
+            self._answer(closure.id, REJECTED, f'both images belong to node {newer}')
+        elif newer < older:  # RTAB-Map, localising, looks for the newer one's pose and would end
+            self._answer(closure.id, REJECTED, f'of {name} the newer image has the older node')
         elif key in self._watched:
             self._watched[key].closures.append(closure.id)
             self._answer(closure.id, PENDING, f'{name} are being linked already')
@@ -255,7 +230,7 @@ class Links:
             found = self.nodes.nearest(stamp)
             if found is None:
                 return REJECTED, 'RTAB-Map has no nodes that it could link'
-            if self.motion.between(found[1], stamp) is None:
+            if self.motion.between(found[1], stamp, closure.frame) is None:
                 return REJECTED, (
                     f'RTAB-Map has no node near the {which} image: the closest, {found[0]}, is '
                     f'{abs(found[1] - stamp) / NS:.2f} s away'
@@ -281,7 +256,9 @@ class Links:
         )  # fmt: skip
 
     def _close(self, watched: Watched, status: int, reason: str) -> None:
-        del self._watched[pair(watched.link.from_id, watched.link.to_id)]
+        """Answer for a link, once: the graph may be quicker than `add_link`."""
+        if self._watched.pop(pair(watched.link.from_id, watched.link.to_id), None) is None:
+            return
         for closure_id in watched.closures:
             self._answer(closure_id, status, reason)
 
@@ -289,14 +266,3 @@ class Links:
         self.last = Answer(closure_id, status, reason)
         self.counts[status] += 1
         self._answers.append(self.last)
-
-
-def _stated(kind: PoseKind, message: LoopClosure) -> Uncertain | None:
-    """What the closure is worth as an edge; None: it is not sound."""
-    point, q = message.relative_pose.pose.position, message.relative_pose.pose.orientation
-    pose = Pose((point.x, point.y, point.z), (q.x, q.y, q.z, q.w))
-    covariance = np.array(message.relative_pose.covariance, np.float64).reshape(6, 6)
-    if not is_pose(pose) or information(Uncertain(pose, covariance)) is None:
-        return None
-    worth = edge_of(kind, pose, covariance)
-    return None if worth is None else Uncertain(*worth)

@@ -61,6 +61,7 @@ class SocketNode(Node):
             self._settings.locked = True
             self.begin(config)
             self._begun = True
+            self.get_logger().info('started')
             while not self._stop.wait(LOOK_UP_S):
                 pass
         except KeyboardInterrupt:
@@ -87,13 +88,15 @@ class SocketNode(Node):
         if now - self._told.get(key, -AGAIN_S) < AGAIN_S:
             return
         self._told = {x: y for x, y in self._told.items() if now - y < AGAIN_S} | {key: now}
-        (self.get_logger().warning if warning else self.get_logger().info)(sentence)
+        if warning:  # on a line of its own: rclpy wants one severity per line
+            self.get_logger().warning(sentence)
+        else:
+            self.get_logger().info(sentence)
 
     def report(self) -> None:
         """Publish diagnostics."""
-        warning, words, figures = False, 'starting', {}
-        if self._begun:
-            warning, words, figures = self.standing()
+        starting: tuple[bool, str, Mapping[str, object]] = (False, 'starting', {})
+        warning, words, figures = self.standing() if self._begun else starting
         level = DiagnosticStatus.WARN if warning else DiagnosticStatus.OK
         if self._error:
             level, words = DiagnosticStatus.ERROR, self._error

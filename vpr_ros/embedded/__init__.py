@@ -1,0 +1,1 @@
+"""Scripts that other programs embed: they are on those programs' module path, and little else."""
