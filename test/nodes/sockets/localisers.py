@@ -1,4 +1,4 @@
-"""Stand-ins for those who hear us, with the rules of their sources, and matches to tell them of."""
+"""Stand-ins for those who hear us, with the rules of their sources, and matches to tell."""
 
 from __future__ import annotations
 

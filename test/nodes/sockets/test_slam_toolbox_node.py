@@ -73,8 +73,7 @@ def bench(context, spin, monkeypatch):
             stack.callback(living.join)
             stack.callback(stop.set)
             eventually(lambda: node._begun and matches.get_subscription_count())
-            say = lambda: matches.publish(a_match(time.time(), 3.0, 4.0, 0.5, frames=3))
-            return node, say
+            return node, lambda: matches.publish(a_match(time.time(), 3.0, 4.0, 0.5, frames=3))
 
         yield start
 
