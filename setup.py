@@ -40,6 +40,7 @@ setup(
     ],
     extras_require={
         'export': ['onnx', 'onnxruntime', 'onnxscript'],
+        'graph': ['evo', 'gtsam'],
         'test': ['pytest'],
         'train': ['tensorboard'],
     },

@@ -12,7 +12,12 @@ from waiting import WAIT_S, eventually
 
 from vpr_ros.config import NodeConfig, TrainerConfig, from_dict, to_dict, updated
 from vpr_ros.config.executables import MapBuilderConfig, ReplayEvaluationConfig
-from vpr_ros.config.sockets import InitialPoseConfig, SlamToolboxConfig
+from vpr_ros.config.sockets import (
+    InitialPoseConfig,
+    LoopClosingConfig,
+    RtabmapConfig,
+    SlamToolboxConfig,
+)
 from vpr_ros.nodes import launching
 from vpr_ros.nodes.recognition_node import PlaceRecognition
 
@@ -28,6 +33,8 @@ PROMISED = {
     'map_from_bag': BATCH | {'overwrite'},
     'replay_evaluation': BATCH | {'report', 'truth_topic', 'rate'},
     'train': {'namespace', 'params_file', 'log_level', 'data', 'output', 'resume'},
+    'loop_closing': SOCKET | {'publish_tf', 'output'},
+    'with_rtabmap': SOCKET | {'mode', 'rtabmap', 'least_kind'},
     'with_nav2': SOCKET | {'global_frame', 'lost_when'},
     'with_slam_toolbox': SOCKET | {'global_frame', 'lost_when', 'slam_map'},
 }
@@ -37,6 +44,8 @@ SETTINGS = {
     'map_from_bag': MapBuilderConfig,
     'replay_evaluation': ReplayEvaluationConfig,
     'train': TrainerConfig,
+    'loop_closing': LoopClosingConfig,
+    'with_rtabmap': RtabmapConfig,
     'with_nav2': InitialPoseConfig,
     'with_slam_toolbox': InitialPoseConfig,
 }
@@ -94,6 +103,12 @@ def test_arguments_become_parameters():
     for name in ('with_nav2', 'with_slam_toolbox'):
         for when in runpy.run_path(str(launch_file(name)))['LOST_WHEN']:
             assert updated(InitialPoseConfig(), started(name, lost_when=when)).lost_when == when
+    rtabmap = runpy.run_path(str(launch_file('with_rtabmap')))
+    for kind in rtabmap['KINDS']:
+        linked = started('with_rtabmap', least_kind=kind)
+        assert updated(RtabmapConfig(), linked).least_kind == kind
+    for mode in rtabmap['MODES']:
+        assert updated(NodeConfig(), {'mode': mode})
     for kind in runpy.run_path(str(launch_file('mapping')))['ODOM_TYPES']:
         assert updated(NodeConfig(), {'pose_input': kind})
 

@@ -1,4 +1,4 @@
-"""`vpr map build | compress | merge | check | info`."""
+"""`vpr map build | compress | merge | check | info`, and those of `map_graph`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from vpr_ros.cli import map_graph
 from vpr_ros.cli.console import Report, console, progress, show_losses
 from vpr_ros.cli.options import add_settings, read_settings
 from vpr_ros.config import KeyframeConfig, ModelConfig, PoseConfig
@@ -50,6 +51,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     checked = kinds.add_parser('check', help='look whether a map is whole; exit code 1: it is not')
     checked.add_argument('map', help='the .vprmap file')
     checked.set_defaults(run=run_check)
+    map_graph.add_commands(kinds)
     info = kinds.add_parser('info', help='show what is in a map')
     info.add_argument('map', help='the .vprmap file')
     info.set_defaults(run=run_info)

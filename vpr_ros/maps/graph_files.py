@@ -21,9 +21,9 @@ NS = 1_000_000_000
 def write_g2o(path: Path | str, graph: PoseGraph) -> None:
     """Write vertices and edges in three dimensions, whole or not at all.
 
-    Information is of x, y, z and rotation about them in radians, as GTSAM and Ceres read it. Stamps
-    are comments, which other programs skip. The format knows no robust edges: those that are not
-    between one node and the next are read as closures.
+    Information is of x, y, z and rotation about them in radians, as GTSAM and Ceres read it.
+    Stamps are comments, which other programs skip. The format knows no robust edges: those that
+    are not between one node and the next are read as closures.
 
     Raises:
         GraphError: the graph is not sound, or the file cannot be written.
@@ -56,7 +56,9 @@ def read_g2o(path: Path | str) -> PoseGraph:
         try:
             _take(line, stamps, poses, edges)
         except ValueError as error:
-            raise GraphError(f'{path}, line {number}, is no line of a pose graph: {error}') from None
+            raise GraphError(
+                f'{path}, line {number}, is no line of a pose graph: {error}'
+            ) from None
     rows = {vertex: row for row, vertex in enumerate(poses)}
     nodes = [Node(stamps.get(vertex, 0), pose) for vertex, pose in poses.items()]
     try:

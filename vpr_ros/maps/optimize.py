@@ -90,7 +90,9 @@ def close_loops(
     config = config or GraphConfig()
     found = map_graph(place_map.places, closures, config)
     if not found.nodes:
-        raise GraphError(f'{place_map.path} has no place with a pose: there is nothing to optimise')
+        raise GraphError(
+            f'{place_map.path} has no place with a pose: there is nothing to optimise'
+        )
     return ClosedMap(found, optimize(found.graph, config))
 
 

@@ -19,6 +19,7 @@ from scipy.stats import norm
 from vpr_ros.config.graph import GraphConfig
 from vpr_ros.errors import GraphError
 from vpr_ros.maps import factors
+from vpr_ros.maps.chains import laid_over, put_back, roots
 from vpr_ros.maps.dead_reckoning import DeadReckoning, Uncertain
 from vpr_ros.maps.graph_edges import (
     Edge,
@@ -75,17 +76,19 @@ def optimize(graph: PoseGraph, config: GraphConfig | None = None) -> Optimized:
     kept = np.ones(len(graph.edges), bool)
     if not graph.edges:
         return Optimized(poses, kept, 0.0, 0.0)
-    before = factors.to_values(poses)
+    laid = [Node(n.stamp_ns, pose) for n, pose in zip(graph.nodes, laid_over(graph), strict=True)]
+    start = PoseGraph(laid, graph.edges)
     try:
-        after, kept = _believed(graph, before, config)
+        after, kept = _believed(start, config)
         terms = _terms(edge for edge, keep in zip(graph.edges, kept, strict=True) if keep)
-        errors = terms.error(before)
         if config.robust != 'none':
-            after = _solved(terms, graph, after)
-        return Optimized(factors.from_values(after, len(poses)), kept, errors, terms.error(after))
+            after = _solved(terms, start, after)
+        errors = terms.error(factors.to_values(poses)), terms.error(after)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise GraphError(f'the pose graph cannot be solved: {reason}') from None
+    found = factors.from_values(after, len(poses))
+    return Optimized(put_back(found, graph, kept), kept, *errors)
 
 
 def _terms(edges: Iterable[Edge], kernel_width: float = 0.0) -> Any:
@@ -99,20 +102,21 @@ def _terms(edges: Iterable[Edge], kernel_width: float = 0.0) -> Any:
     return terms
 
 
-def _solved(terms: Any, graph: PoseGraph, start: Any) -> Any:
-    """Values that fit the terms best, near those given."""
+def _solved(terms: Any, graph: PoseGraph, start: Any = None) -> Any:
+    """Values that fit the terms best, near those given, or near the nodes."""
+    start = start or factors.to_values(node.pose for node in graph.nodes)
     anchored = terms.clone()
     for anchor in _anchors(graph):
         anchored.add(anchor)
     return factors.load_gtsam().LevenbergMarquardtOptimizer(anchored, start).optimize()
 
 
-def _believed(graph: PoseGraph, start: Any, config: GraphConfig) -> tuple[Any, np.ndarray]:
+def _believed(graph: PoseGraph, config: GraphConfig) -> tuple[Any, np.ndarray]:
     """Values that most edges agree on, and which edges these are, (E,) bool."""
     kept = np.ones(len(graph.edges), bool)
     if config.robust == 'none' or not any(edge.robust for edge in graph.edges):
-        return _solved(_terms(graph.edges), graph, start), kept
-    after = _solved(_terms(graph.edges, config.kernel_width), graph, start)
+        return _solved(_terms(graph.edges), graph), kept
+    after = _solved(_terms(graph.edges, config.kernel_width), graph)
     limit = gate_chi2(config.gate_sigmas) / 2
     for number, edge in enumerate(graph.edges):
         if edge.robust:
@@ -127,30 +131,14 @@ def _anchors(graph: PoseGraph) -> list[Any]:
     Closures may be rejected, and what they joined must not float then.
     """
     count = len(graph.nodes)
-    parts = _first_nodes(count, graph.edges)
-    chains = _first_nodes(count, [edge for edge in graph.edges if not edge.robust])
+    parts = set(roots(count, graph.edges))
+    chains = set(roots(count, [edge for edge in graph.edges if not edge.robust]))
     positions = np.array([node.pose.position_m for node in graph.nodes])
     loose_m = max(LOOSE_M, float(np.ptp(positions, axis=0).max()))
     return [
         factors.anchor(node, graph.nodes[node].pose, 0.0 if node in parts else loose_m)
         for node in sorted(chains)
     ]
-
-
-def _first_nodes(count: int, edges: Sequence[Edge]) -> set[int]:
-    """The first node of each connected part."""
-    first = list(range(count))
-
-    def root(node: int) -> int:
-        while first[node] != node:
-            first[node] = first[first[node]]
-            node = first[node]
-        return node
-
-    for edge in edges:
-        one, other = sorted((root(edge.start), root(edge.end)))
-        first[other] = one
-    return {root(node) for node in range(count)}
 
 
 class Gated(NamedTuple):

@@ -139,7 +139,7 @@ def _closure(asked: Place, answer: Recognition) -> FoundClosure | None:
 
 
 def _assumed(pose: Pose | None) -> tuple[Pose, np.ndarray]:
-    """A pose that nobody measured, as the node states it; None: nothing is known of the rotation."""
+    """A pose that nobody measured, as the node states it; of None no rotation is known."""
     rotation = math.pi if pose is None else NodeConfig.rotation_sigma_rad
     variances = [NodeConfig.position_sigma_m**2] * 3 + [rotation**2] * 3
     return pose or NOWHERE, np.diag(variances)

@@ -195,6 +195,12 @@ def test_asked_in_vain():
     assert not success
     assert 'has not followed in 10 s' in words
     asked = drive.rules.ask(drive.now_s)
+    drive.seconds(29)
+    assert len(drive.seconds(1, 10.0, frames=3)) == 1
+    drive.second()  # the time is over, but what was sent may still be followed
+    drive.second(own=10.0)
+    assert asked.outcome[0]
+    asked = drive.rules.ask(drive.now_s)
     drive.rules.end('the node ends')
     assert asked.outcome == (False, 'the node ends')
 

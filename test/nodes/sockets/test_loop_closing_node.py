@@ -1,19 +1,24 @@
 """Live loop closing, in process: odometry that drifts and closures in, a corrected path out."""
 
 import math
+import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from drifting import Ring
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
-from waiting import eventually
+from waiting import WAIT_S, eventually
 
 from vpr_msgs.msg import LoopClosure, LoopClosureAck
+from vpr_msgs.srv import MovePlaces
 from vpr_ros.nodes.sockets import loop_closing_node
 from vpr_ros.nodes.sockets.loop_closing_node import KEPT, RELIABLE, LoopClosingNode
 from vpr_ros.records import Pose
@@ -79,8 +84,6 @@ def start(context, spin):
 
 
 def context_node(context):
-    import rclpy
-
     return rclpy.create_node('robot', context=context)
 
 
@@ -159,7 +162,7 @@ def test_a_live_node_that_is_not_there_is_named(start):
     saved = robot.save.call_async(Trigger.Request())
     eventually(saved.done)
     assert not saved.result().success
-    assert 'MovePlaces' in saved.result().message or 'move_places' in saved.result().message
+    assert 'nobody serves /move_places' in saved.result().message
 
 
 @pytest.mark.skipif(loop_closing_node.TFMessage is None, reason='tf2_msgs is not installed')
@@ -187,3 +190,69 @@ def test_the_transform_is_of_the_odometry_frame_and_ahead_of_it(start):
 def ahead(message, stamp):
     told = message.transforms[0].header.stamp
     return told.sec + 1e-9 * told.nanosec == pytest.approx(stamp.sec + 1e-9 * stamp.nanosec + 0.1)
+
+
+class LiveNode:
+    """Serves move_places as the live node does."""
+
+    def __init__(self, node, result=0, message='64 places of the live session moved'):
+        self.asked = []
+        self.said = MovePlaces.Response(result=result, message=message)
+        node.create_service(MovePlaces, 'move_places', self.answer)
+
+    def answer(self, request, response):
+        self.asked.append(request)
+        return self.said
+
+
+def test_the_live_node_is_asked_to_move_its_places(start):
+    ring = Ring()
+    node, robot = start()
+    live = LiveNode(robot.node)
+    play(robot, ring.odometry(), node)
+    robot.closures.publish(ring.closure(7))
+    eventually(lambda: robot.acks[:])
+    answer = saved(robot)
+    assert (answer.success, answer.message) == (True, live.said.message)
+    [asked] = live.asked
+    assert len(asked.stamps) == len(asked.poses) > 64
+    last = asked.poses[-1].position
+    assert math.dist(ring.home, (last.x, last.y, last.z)) < 0.2 * ring.drift_m
+
+
+def test_a_live_node_that_refuses_is_quoted_and_the_files_are_there(start, tmp_path):
+    node, robot = start(output=str(tmp_path))
+    LiveNode(robot.node, MovePlaces.Response.WRONG_MODE, 'in mode localize the map is only read')
+    play(robot, Ring().odometry()[:50], node)
+    eventually(lambda: len(node.following.drive.graph) > 5)
+    answer = saved(robot)
+    assert not answer.success
+    assert 'only read' in answer.message
+    assert str(tmp_path) in answer.message
+    assert (tmp_path / 'trajectory.tum').exists()
+
+
+def saved(robot):
+    eventually(lambda: robot.node.count_services('move_places'))
+    future = robot.save.call_async(Trigger.Request())
+    eventually(future.done)
+    return future.result()
+
+
+def test_the_process_ends_with_zero_on_a_signal_and_two_on_a_wrong_setting(tmp_path):
+    command = [sys.executable, '-m', 'vpr_ros.nodes.sockets.loop_closing', '--ros-args']
+    wrong = subprocess.run(
+        [*command, '-p', 'max_keyframes:=1'],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert wrong.returncode == 2
+    assert 'max_keyframes: expected at least 64' in wrong.stderr
+    with (tmp_path / 'log').open('w') as log:
+        process = subprocess.Popen(command, stderr=log)
+    eventually(lambda: 'listening' in (tmp_path / 'log').read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(WAIT_S) == 0
+    assert 'Traceback' not in (tmp_path / 'log').read_text()

@@ -35,7 +35,7 @@ class Neighbours:
             LoopClosureAck, f'{namespace}/loop_closure_ack', self.acks.append, 100
         )
         node.create_subscription(DiagnosticArray, '/diagnostics', self._hear, 10)
-        self._name = f'{namespace}/rtabmap_links: rtabmap'.lstrip('/')
+        self._name = f'{namespace}/rtabmap_links: socket'.lstrip('/')
 
     def _hear(self, array):
         self.diagnostics += [x for x in array.status if x.name == self._name]

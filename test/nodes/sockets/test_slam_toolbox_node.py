@@ -22,7 +22,7 @@ from vpr_ros.nodes.sockets.slam_toolbox_rules import Phase
 
 
 class SlamToolbox:
-    """As slam_toolbox.cpp has it: a mapping node refuses silently; the answer is always empty."""
+    """As its sources have it: a mapping node refuses silently; the answer is always empty."""
 
     def __init__(self, context, files=('office',), localizes=True):
         self.files, self.localizes, self.requests = files, localizes, []
@@ -41,9 +41,7 @@ class SlamToolbox:
     def _deserialize(self, request, response):
         self.requests.append(request)
         wanted = request.match_type == DeserializePoseGraph.Request.LOCALIZE_AT_POSE
-        if wanted and request.filename in self.files:
-            if not self.localizes:
-                raise SystemExit('SlamToolbox: No valid processor type set! Exiting.')
+        if wanted and self.localizes and request.filename in self.files:
             self.here = request.initial_pose
         return response
 

@@ -12,11 +12,12 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Empty, SetBool, Trigger
 
-from vpr_msgs.srv import LoadMap, MergeMap, QueryImage, SaveMap
+from vpr_msgs.srv import LoadMap, MergeMap, MovePlaces, QueryImage, SaveMap
 from vpr_ros.errors import RosError, VprError
 from vpr_ros.nodes.responder import Responder
 from vpr_ros.nodes.services.localization import Attempts, Ending
 from vpr_ros.nodes.services.map_calls import load_map, merge_map, save_map
+from vpr_ros.nodes.services.move_places import move_places
 from vpr_ros.nodes.services.query_image import no_match, query_image
 from vpr_ros.nodes.services.searching import LocalizeAction, Searching, Worker
 from vpr_ros.nodes.services.waiting import Waiting
@@ -61,6 +62,7 @@ class Calls:
         self._offer(LoadMap, '~/load_map', partial(self._on_map, load_map))
         self._offer(SaveMap, '~/save_map', partial(self._on_map, save_map))
         self._offer(MergeMap, '~/merge_map', partial(self._on_map, merge_map))
+        self._offer(MovePlaces, '~/move_places', partial(self._on_map, move_places))
         self._offer(QueryImage, '~/query_image', self._query_image)
         self._offer(SetBool, '~/pause', self._pause)
         self._offer(Trigger, '~/resume', self._resume)

@@ -61,6 +61,7 @@ def _moved(responder: Responder, request: MovePlaces.Request) -> int:
     if moved:
         recognizer.place_map.move(moved)
         recognizer.place_map.commit()
+        recognizer.retune(recognizer.config)  # where places lie is known to every stage
         responder.map_changed()
     return len(moved)
 

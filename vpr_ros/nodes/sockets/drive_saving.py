@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 
+from vpr_msgs.srv import MovePlaces
 from vpr_ros.config.sockets import LoopClosingConfig
 from vpr_ros.errors import RosError
 from vpr_ros.maps.graph_files import write_g2o, write_tum
@@ -18,11 +19,6 @@ from vpr_ros.nodes.services.waiting import Waiting
 from vpr_ros.nodes.sockets.corrected_path import as_poses
 from vpr_ros.nodes.sockets.following import Drive
 from vpr_ros.nodes.sockets.graph_worker import GraphWorker
-
-try:
-    from vpr_msgs.srv import MovePlaces
-except ImportError:  # built before there was this service
-    MovePlaces = None
 
 TRAJECTORY, GRAPH = 'trajectory.tum', 'graph.g2o'
 
@@ -36,7 +32,7 @@ class DriveSaving:
         self, node: Node, config: LoopClosingConfig, worker: GraphWorker, waiting: Waiting
     ) -> None:
         self._config, self._worker, self._waiting = config, worker, waiting
-        self._client = node.create_client(MovePlaces, 'move_places') if MovePlaces else None
+        self._client = node.create_client(MovePlaces, 'move_places')
 
     async def save(self, drive: Drive) -> str:
         """Write what the settings ask for; in the thread of the executor, which goes on.
@@ -79,8 +75,6 @@ class DriveSaving:
 
     async def _move(self, way: Way) -> str:
         client = self._client
-        if client is None or MovePlaces is None:
-            raise RosError('vpr_msgs has no MovePlaces: build it again, no place was moved')
         if not client.service_is_ready():
             raise RosError(
                 f'nobody serves {client.srv_name}: no place was moved; remap move_places to the '

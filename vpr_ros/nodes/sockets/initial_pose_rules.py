@@ -146,7 +146,7 @@ class InitialPose:
         if self._sent and now_s >= self._sent.until_s:
             self._unconfirmed(self._sent.fix)
         asked = self._asked
-        if asked and not asked.outcome and now_s >= asked.until_s:
+        if asked and not asked.outcome and not self._sent and now_s >= asked.until_s:
             asked.outcome = (False, f'nothing was sent: {self.words}')
 
     def end(self, why: str) -> None:

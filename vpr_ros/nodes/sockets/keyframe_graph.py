@@ -1,8 +1,8 @@
 """A pose graph that grows with a drive: odometry in, closures in, corrected poses out. No node.
 
 The map frame is that of odometry when the drive began. What is kept is bounded: when there are
-`max_keyframes`, half of them are merged into their neighbours, the older ones first to go and
-those that closures end at never, and the graph is built anew.
+`max_keyframes`, a quarter of them is merged into their neighbours, so that they lie evenly along
+the way (the newest ones, and those that closures end at, are not), and the graph is built anew.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from vpr_ros.nodes.sockets.closures import Answer, Closed, Closure
 from vpr_ros.nodes.sockets.corrected_path import as_poses, bent, rows
 from vpr_ros.nodes.sockets.keyframe_solver import KeyframeSolver, squared_sigmas
 from vpr_ros.nodes.sockets.odometry_track import OdometryTrack
+from vpr_ros.nodes.sockets.thinning import spaced, ways_m
 from vpr_ros.records import Pose, Vector
 
 Line = tuple[Vector, Vector]
 
 HERE = Pose((0.0, 0.0, 0.0))
 REMEMBERED = 10_000  # closures whose answer can be given again
-PER_CLOSURE = 8  # keyframes that are kept for each closure that is
+PER_CLOSURE = 4  # keyframes that are kept for each closure that is
 RECENT = 8  # the newest part of the keyframes, one in so many, is not merged
 SHOWN = 100  # refused closures that are drawn
 NS = 1_000_000_000
@@ -204,7 +205,9 @@ class KeyframeGraph:
         if agreed:
             answers |= self._overruled([*agreed, mine])
         self.closed += [*agreed, mine]
-        if agreed:
+        if agreed:  # with its kernel, a graph that contradicts them would not follow
+            pulled = KeyframeSolver.of(self.as_graph(), self._config.graph, kernel=False)
+            self._poses = as_poses(pulled.table())
             self._rebuild(range(len(self)))
         self._poses = as_poses(self._solver.table())
         self.version += 1
@@ -254,18 +257,18 @@ class KeyframeGraph:
         }
 
     def _thin(self) -> None:
-        """Merge keyframes until half of what may be kept is there."""
-        most = self._config.max_keyframes // PER_CLOSURE
-        while len(self.closed) > most:
-            older = len(self.closed) // 2
-            self.closed = [*self.closed[:older:2], *self.closed[older:]]
-        free = np.ones(len(self), bool)
-        free[[0, *(k for x in self.closed for k in (x.edge.start, x.edge.end))]] = False
-        free[len(self) - len(self) // RECENT :] = False
-        keep = np.ones(len(self), bool)
-        while keep.sum() > self._config.max_keyframes // 2 and (keep & free).any():
-            keep[np.flatnonzero(keep & free)[::2]] = False
-        self._rebuild(np.flatnonzero(keep).tolist())
+        """Merge keyframes until a quarter of what may be kept is free."""
+        most, way_m = self._config.max_keyframes, ways_m(self._odometry, self._config.graph)
+        if len(self.closed) > most // PER_CLOSURE:
+            self.closed.sort(key=lambda x: x.edge.start)
+            ends = way_m[[x.edge.start for x in self.closed]]
+            free = np.zeros(len(ends), bool)
+            kept = spaced(ends, free, 3 * most // PER_CLOSURE // 4)
+            self.closed = [self.closed[k] for k in kept]
+        must = np.zeros(len(self), bool)
+        must[[0, *(k for x in self.closed for k in (x.edge.start, x.edge.end))]] = True
+        must[len(self) - len(self) // RECENT :] = True
+        self._rebuild(spaced(way_m, must, 3 * most // 4))
 
     def _rebuild(self, kept: Sequence[int]) -> None:
         """The graph of some keyframes; the first is among them."""

@@ -18,8 +18,13 @@ class KeyframeSolver(Incremental):
     """An `Incremental` that can be built in one go, without judging its closures again."""
 
     @classmethod
-    def of(cls, graph: PoseGraph, config: GraphConfig) -> KeyframeSolver:
+    def of(cls, graph: PoseGraph, config: GraphConfig, kernel: bool = True) -> KeyframeSolver:
         """Of N nodes, the N - 1 odometry edges between neighbours and closures.
+
+        Args:
+            graph: of one drive.
+            config: its settings.
+            kernel: closures that are far off pull less than they would.
 
         Raises:
             GraphError: GTSAM is missing.
@@ -31,7 +36,7 @@ class KeyframeSolver(Incremental):
         for edge in graph.edges:
             model = factors.noise(edge)
             if edge.robust:
-                model = factors.cauchy(model, config.kernel_width)
+                model = factors.cauchy(model, config.kernel_width) if kernel else model
                 solver._closures.append(edge)
             else:
                 solver._odometry.add(edge.stated)

@@ -95,10 +95,11 @@ class LoopClosingNode(SocketNode):
         following, hear = self.following, self.create_subscription
         odometry = hear(Odometry, 'odom', self.guarded(following.odometry), ODOMETRY)
         self._odom_topic = odometry.topic_name
-        hear(LoopClosure, 'loop_closure', self.guarded(following.closure), RELIABLE)
+        closures = hear(LoopClosure, 'loop_closure', self.guarded(following.closure), RELIABLE)
         hear(VprStatus, 'vpr_status', self.guarded(following.status), KEPT)
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(LOOK_S, self.guarded(following.look), clock=clock)
+        self.tell(False, f'listening to {self._odom_topic} and {closures.topic_name}')
         if self._config.publish_tf:
             self._tf = self.create_publisher(TFMessage, '/tf', RELIABLE)
             period_s = 1.0 / self._config.tf_rate

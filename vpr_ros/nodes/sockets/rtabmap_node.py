@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidServiceNameException
@@ -15,10 +15,10 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from vpr_msgs.msg import LoopClosure, LoopClosureAck
 from vpr_ros.config.sockets import RtabmapConfig
 from vpr_ros.errors import ConfigError, RosError
-from vpr_ros.nodes.batch_node import BatchNode
 from vpr_ros.nodes.outputs.messages import NS, pose_from_message, stamp_ns
 from vpr_ros.nodes.sockets.odometry_track import OdometryTrack
 from vpr_ros.nodes.sockets.rtabmap_links import ACCEPTED, REJECTED, UNKNOWN, Link, Links
+from vpr_ros.nodes.sockets.socket_node import SocketNode
 
 try:
     from rtabmap_msgs.msg import Info, MapGraph
@@ -33,19 +33,16 @@ ASK_S, ASK_MOST_S = 30.0, 600.0  # between two questions for the map, twice as l
 HOLE_S = 1.5  # odometry with a longer pause, or a faster step, begins anew
 JUMP_MPS = 60.0
 SILENT_S = 5.0  # RTAB-Map goes through an image a second
-LOG_PERIOD_S = 5.0
-OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
 
 
-class RtabmapLinks(BatchNode):
+class RtabmapLinks(SocketNode):
     """Hears closures, asks RTAB-Map for links, and tells what became of them."""
 
-    def __init__(self, stop: threading.Event, **kwargs) -> None:
-        self._links: Links | None = None  # before the first report
+    def __init__(self, stop: threading.Event, **kwargs: Any) -> None:
         super().__init__('rtabmap_links', RtabmapConfig, stop, **kwargs)
 
-    def work(self, config: RtabmapConfig) -> str:
-        """Link until the process is to end."""
+    def begin(self, config: RtabmapConfig) -> None:
+        """Connect to the live node and to RTAB-Map."""
         if Info is None:
             raise RosError(
                 'the ROS package rtabmap_msgs is not there: install RTAB-Map '
@@ -56,9 +53,6 @@ class RtabmapLinks(BatchNode):
         except InvalidServiceNameException as error:
             words = str(error).splitlines()[0]
             raise ConfigError(f'parameter rtabmap is no namespace: {words}') from None
-        self.stage(f'loop closures become links of {config.rtabmap}')
-        self._stop.wait()
-        return 'ended as asked'
 
     def _connect(self, config: RtabmapConfig) -> None:
         self._config, self._track = config, OdometryTrack()
@@ -78,8 +72,10 @@ class RtabmapLinks(BatchNode):
             (MapGraph, f'{above}/mapGraph', self._graph, QoSProfile(depth=1)),
             (MapGraph, f'{above}/mapOdomCache', self._cache, QoSProfile(depth=1)),
         ):
-            self.create_subscription(type_, topic, act, qos)
-        self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            self.create_subscription(type_, topic, self.guarded(act), qos)
+        self.create_timer(
+            TICK_S, self.guarded(self._tick), clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
 
     def _take(self, message: LoopClosure) -> None:
         self._links.take(message, self._now_ns())
@@ -137,7 +133,7 @@ class RtabmapLinks(BatchNode):
         link = links.next(now_ns, now_s) if there and not self._call else None
         if link:
             self._call = self._add_link.call_async(AddLink.Request(link=_message(link)))
-            self._call.add_done_callback(self._answered)
+            self._call.add_done_callback(self.guarded(self._answered))
         self._ask_for_map(now_s)
         self._tell()
 
@@ -163,7 +159,7 @@ class RtabmapLinks(BatchNode):
             self._get_map.remove_pending_request(self._question)
         request = GetMap.Request(global_map=True, optimized=False, graph_only=True)
         self._question = self._get_map.call_async(request)
-        self._question.add_done_callback(self._learn)
+        self._question.add_done_callback(self.guarded(self._learn))
 
     def _learn(self, future: Any) -> None:
         if future is not self._question:
@@ -196,41 +192,27 @@ class RtabmapLinks(BatchNode):
             ack.header.stamp = self.get_clock().now().to_msg()
             self._acks.publish(ack)
             if answer.status in (REJECTED, UNKNOWN):
-                self.get_logger().warning(
-                    f'closure {answer.closure_id}: {answer.reason}',
-                    throttle_duration_sec=LOG_PERIOD_S,
-                )
+                self.tell(True, f'{answer.reason} (closure {answer.closure_id})')
 
-    def report(self) -> None:
-        """Publish how it goes with RTAB-Map."""
-        if self._links is None:
-            super().report()
-            return
-        level, words = self._state()
-        name = self.get_fully_qualified_name().lstrip('/')
-        values = [KeyValue(key=key, value=str(value)) for key, value in self._values().items()]
-        status = DiagnosticStatus(
-            level=level, name=f'{name}: rtabmap', hardware_id=name, message=words, values=values
-        )
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
+    def standing(self) -> tuple[bool, str, Mapping[str, object]]:
+        """How it goes with RTAB-Map."""
+        return *self._state(), self._values()
 
-    def _state(self) -> tuple[bytes, str]:
+    def _state(self) -> tuple[bool, str]:
         above = self._config.rtabmap.rstrip('/')
         if not self._add_link.service_is_ready():
-            return WARN, f'the service {above}/add_link is not there: start RTAB-Map'
+            return True, f'the service {above}/add_link is not there: start RTAB-Map'
         silent_s = time.monotonic() - self._heard_s
         if silent_s > SILENT_S:
-            return WARN, f'nothing on {above}/info lately: RTAB-Map goes through no images'
+            return True, f'nothing on {above}/info lately: RTAB-Map goes through no images'
         counts, last = self._links.counts, self._links.last
         words = (
             f'{counts[ACCEPTED]} closures accepted, {counts[REJECTED]} rejected, '
             f'{counts[UNKNOWN]} without an answer'
         )
         if last and last.status in (REJECTED, UNKNOWN):
-            return OK, f'{words}; the last one: {last.reason}'
-        return OK, words
+            return False, f'{words}; the last one: {last.reason}'
+        return False, words
 
     def _values(self) -> dict[str, object]:
         links = self._links

@@ -38,7 +38,7 @@ class Neighbour:
     def missing(self) -> str:
         """What has to be done first; '' when nothing is missing.
 
-        A mapping node that was asked to localise would end itself at the next scan, or refuse.
+        A mapping node refuses to localise in its log only: its answer is that of one that does.
         """
         if not self.typed:
             return 'the package slam_toolbox is not there: install it and source it for this node'
