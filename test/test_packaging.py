@@ -104,7 +104,8 @@ def by_ros() -> set[str]:
 def test_imports_and_declared_dependencies_are_the_same(setup_call):
     needed = imported(ROOT / 'vpr_ros') | imported(ROOT / 'launch')
     tested = {e.text for e in manifest('.') if e.tag == 'test_depend'}
-    optional = {*setup_call['extras_require']['export'], *setup_call['extras_require']['train']}
+    extras = setup_call['extras_require']
+    optional = {*extras['export'], *extras['graph'], *extras['train']}
     assert needed - optional == by_pip(setup_call) | (by_ros() - STARTED - tested)
 
 

@@ -111,6 +111,9 @@ SERVED = (
     Channel('~/load_map', 'vpr_msgs/srv/LoadMap', '', 'search another map from now on'),
     Channel('~/save_map', 'vpr_msgs/srv/SaveMap', '', 'write the map to a file, whole'),
     Channel('~/merge_map', 'vpr_msgs/srv/MergeMap', '', 'add the places of another map'),
+    Channel(
+        '~/move_places', 'vpr_msgs/srv/MovePlaces', '', 'poses of the live session, known better now'
+    ),
     Channel('~/query_image', 'vpr_msgs/srv/QueryImage', '', 'where is this one image?'),
     Channel('~/pause', 'std_srvs/srv/SetBool', '', 'look at no image, or go on'),
     Channel('~/resume', 'std_srvs/srv/Trigger', '', 'go on'),

@@ -55,7 +55,7 @@ def laid_over(graph: PoseGraph) -> list[Pose]:
     return poses
 
 
-def put_back(poses: Sequence[Pose], graph: PoseGraph, kept: Sequence[bool]) -> list[Pose]:
+def put_back(poses: Sequence[Pose], graph: PoseGraph, kept: np.ndarray) -> list[Pose]:
     """Poses of which chains that no kept closure joins to another start where they did before.
 
     Args:

@@ -33,6 +33,7 @@ class DriveSaving:
     ) -> None:
         self._config, self._worker, self._waiting = config, worker, waiting
         self._client = node.create_client(MovePlaces, 'move_places')
+        self._service = node.resolve_service_name('move_places')
 
     async def save(self, drive: Drive) -> str:
         """Write what the settings ask for; in the thread of the executor, which goes on.
@@ -77,7 +78,7 @@ class DriveSaving:
         client = self._client
         if not client.service_is_ready():
             raise RosError(
-                f'nobody serves {client.srv_name}: no place was moved; remap move_places to the '
+                f'nobody serves {self._service}: no place was moved; remap move_places to the '
                 'live node, or set move_places to false'
             )
         stamps, poses = way
@@ -89,7 +90,7 @@ class DriveSaving:
         answer = await self._answer(future)
         if answer is None:
             client.remove_pending_request(future)
-            raise RosError(f'{client.srv_name} gave no answer in {self._config.answer_s:g} s')
+            raise RosError(f'{self._service} gave no answer in {self._config.answer_s:g} s')
         if answer.result != answer.SUCCESS:
             raise RosError(f'the live node refused: {answer.message}')
         return answer.message
