@@ -35,12 +35,13 @@ clean:
 
 # Each stamp says that one step is done; it is older than a file it depends on when it must be
 # done again. Building without isolation keeps the build tools pinned, too.
-$(VENV)/.wheels: requirements/common.txt requirements/$(DISTRO).txt
+$(VENV)/.wheels: requirements/common.txt requirements/alone.txt requirements/$(DISTRO).txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit("Python 3.10 to 3.12 is needed, found %d.%d: make PYTHON=python3.12" % v)'
 	@echo 'set-up: ROS 2 $(DISTRO), torch and tools into $(VENV), once, some minutes'
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install -c requirements/common.txt setuptools wheel
 	@$(PIP) install --no-build-isolation -r requirements/$(DISTRO).txt
+	@$(PIP) install --no-deps -r requirements/alone.txt
 	@touch $@
 
 $(VENV)/.messages: $(VENV)/.wheels tools/install_messages.py $(MESSAGES)
