@@ -21,6 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from vpr_ros.config import NodeConfig, Option, live_names, walk
+from vpr_ros.config.executables import MapBuilderConfig
+from vpr_ros.config.sockets import (
+    InitialPoseConfig,
+    LoopClosingConfig,
+    RtabmapConfig,
+    SlamToolboxConfig,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs/reference.md'
@@ -112,7 +119,7 @@ SERVED = (
     Channel('~/save_map', 'vpr_msgs/srv/SaveMap', '', 'write the map to a file, whole'),
     Channel('~/merge_map', 'vpr_msgs/srv/MergeMap', '', 'add the places of another map'),
     Channel(
-        '~/move_places', 'vpr_msgs/srv/MovePlaces', '', 'poses of the live session, known better now'
+        '~/move_places', 'vpr_msgs/srv/MovePlaces', '', 'better poses of the live session'
     ),
     Channel('~/query_image', 'vpr_msgs/srv/QueryImage', '', 'where is this one image?'),
     Channel('~/pause', 'std_srvs/srv/SetBool', '', 'look at no image, or go on'),
@@ -160,7 +167,17 @@ GROUPS = {
     'Decision': ('decision.',),
     'Keyframes: which images become places (modes map and both)': ('keyframes.',),
 }  # fmt: skip
-LAUNCH_FILES = ('place_recognition', 'mapping', 'map_from_bag', 'replay_evaluation', 'train')
+LAUNCH_FILES = (
+    'place_recognition', 'mapping', 'map_from_bag', 'replay_evaluation', 'train', 'loop_closing',
+    'with_nav2', 'with_rtabmap', 'with_slam_toolbox',
+)  # fmt: skip
+EXECUTABLES = {
+    'map_builder': (MapBuilderConfig, 'robot.md'),
+    'loop_closing': (LoopClosingConfig, 'loop_closing.md'),
+    'initial_pose': (InitialPoseConfig, 'nav2.md'),
+    'slam_toolbox_start': (SlamToolboxConfig, 'slam_toolbox.md'),
+    'rtabmap_links': (RtabmapConfig, 'rtabmap.md'),
+}
 
 
 def main() -> int:
@@ -172,7 +189,7 @@ def page() -> str:
     """The whole reference, Markdown."""
     parts = (
         introduction(), topics(), services(), parameters(), messages(), service_fields(),
-        diagnostics_entries(), launch_files(),
+        diagnostics_entries(), executables(), launch_files(),
     )  # fmt: skip
     return '\n'.join(line for part in parts for line in part)
 
@@ -223,6 +240,18 @@ def parameters() -> Iterator[str]:
         yield from table(('parameter', 'type', 'default', 'range', 'changes', 'what'), rows)
     if left:
         raise ValueError(f'these parameters are in no group of {__file__}: {", ".join(left)}')
+
+
+def executables() -> Iterator[str]:
+    yield '## Other executables\n'
+    yield 'Their topics and what they do with a neighbour: the page named beside each.\n'
+    for name, (cls, page_) in EXECUTABLES.items():
+        what = (cls.__doc__ or '').splitlines()[0].partition(': ')[2]
+        rows = [parameter_row(*setting, False) for setting in walk(cls)]
+        yield f'### `{name}`\n'
+        yield f'{what.capitalize()} See [{page_}]({page_}).\n'
+        kept = [(row[0], row[1], row[2], row[3], row[5]) for row in rows]
+        yield from table(('parameter', 'type', 'default', 'range', 'what'), kept)
 
 
 def parameter_row(

@@ -74,7 +74,7 @@ def run_optimize(arguments: argparse.Namespace) -> None:
     config = read_settings(arguments, 'graph', GraphConfig())
     closures = closures_of(arguments)
     with PlaceMap.open(arguments.map, None) as place_map:
-        closed = close_loops(place_map, closures, config)
+        closed = close_loops(place_map.places, closures, config)
         write_moved(place_map, closed.poses, arguments.output, arguments.overwrite)
         show_closed(closed, place_map)
     if arguments.g2o:

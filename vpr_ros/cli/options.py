@@ -76,8 +76,8 @@ def _shown(default: Any) -> str:
     return text or 'empty'
 
 
-PARSERS = {bool: _switch, settings.STRINGS: _names}
-METAVARS = {settings.STRINGS: 'NAME,NAME'}
+PARSERS: dict[Any, Any] = {bool: _switch, settings.STRINGS: _names}
+METAVARS: dict[Any, str] = {settings.STRINGS: 'NAME,NAME'}
 
 
 def add_stages(parser: argparse.ArgumentParser) -> None:

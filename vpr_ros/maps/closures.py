@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vpr_ros.errors import GraphError
+from vpr_ros.maps.graph_files import write_text
 from vpr_ros.records import Pose, PoseKind
 
 
@@ -52,6 +53,15 @@ def read_closures(path: Path | str) -> list[FoundClosure]:
     return closures
 
 
+def write_closures(path: Path | str, closures: Iterable[FoundClosure]) -> None:
+    """The inverse of `read_closures`, whole or not at all; sessions are found by the stamps.
+
+    Raises:
+        GraphError: the file cannot be written.
+    """
+    write_text(path, (json.dumps(_record(closure)) for closure in closures))
+
+
 def believable(closures: Iterable[FoundClosure], least: float) -> list[FoundClosure]:
     """Closures of at least this probability, and those whose probability is not known."""
     return [x for x in closures if not x.probability < least]
@@ -67,3 +77,18 @@ def _closure(record: Mapping[str, Any]) -> FoundClosure:
         Pose((x, y, z), (qx, qy, qz, qw)), covariance, float(record['similarity']),
         int(record['inliers']), math.nan if probability is None else float(probability),
     )  # fmt: skip
+
+
+def _record(closure: FoundClosure) -> dict[str, Any]:
+    known = not math.isnan(closure.probability)
+    return {
+        'from_stamp_ns': closure.from_stamp_ns,
+        'to_id': closure.to_place,
+        'pose_kind': int(closure.kind),
+        'position_m': list(closure.pose.position_m),
+        'quaternion': list(closure.pose.quaternion),
+        'covariance': np.ravel(closure.covariance).tolist(),
+        'similarity': closure.similarity,
+        'inliers': closure.inliers,
+        'probability': closure.probability if known else None,
+    }

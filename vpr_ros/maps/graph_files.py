@@ -36,7 +36,7 @@ def write_g2o(path: Path | str, graph: PoseGraph) -> None:
     for edge in graph.edges:
         information = ' '.join(map(repr, _information(edge)[UPPER].tolist()))
         lines.append(f'{EDGE} {edge.start} {edge.end} {_numbers(edge.pose)} {information}')
-    _write(path, lines)
+    write_text(path, lines)
 
 
 def read_g2o(path: Path | str) -> PoseGraph:
@@ -79,7 +79,7 @@ def write_tum(path: Path | str, nodes: Iterable[Node]) -> None:
     for node in nodes:
         seconds, rest = divmod(node.stamp_ns, NS)
         lines.append(f'{seconds}.{rest:09d} {_numbers(node.pose)}')
-    _write(path, lines)
+    write_text(path, lines)
 
 
 def _take(
@@ -132,11 +132,16 @@ def _pose(words: Sequence[str]) -> Pose:
     return Pose((x, y, z), (qx, qy, qz, qw))
 
 
-def _write(path: Path | str, lines: Sequence[str]) -> None:
-    """One file, at once."""
+def write_text(path: Path | str, lines: Iterable[str]) -> None:
+    """Write lines, whole or not at all.
+
+    Raises:
+        GraphError: the file cannot be written.
+    """
     part = Path(f'{path}.part')
     try:
-        part.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+        with part.open('w', encoding='utf-8') as file:
+            file.writelines(f'{line}\n' for line in lines)
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from vpr_ros.maps.files import copy_database, writing
 from vpr_ros.maps.map_graph import MapGraph, map_graph
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.maps.pose_graph import Node, Optimized, PoseGraph, optimize
-from vpr_ros.records import Pose
+from vpr_ros.records import Place, Pose
 
 
 @dataclass(frozen=True)
@@ -80,24 +80,22 @@ class ClosedMap:
 
 
 def close_loops(
-    place_map: PlaceMap, closures: Iterable[FoundClosure], config: GraphConfig | None = None
+    places: Sequence[Place], closures: Iterable[FoundClosure], config: GraphConfig | None = None
 ) -> ClosedMap:
-    """Find where the places of a map are, given its loop closures; the map stays as it is.
+    """Find where the places of a map are, given its loop closures; the places stay as they are.
 
     Raises:
         GraphError: no place has a pose, an edge is not sound, or GTSAM is missing.
     """
     config = config or GraphConfig()
-    found = map_graph(place_map.places, closures, config)
+    found = map_graph(places, closures, config)
     if not found.nodes:
-        raise GraphError(
-            f'{place_map.path} has no place with a pose: there is nothing to optimise'
-        )
+        raise GraphError('no place of the map has a pose: there is nothing to optimise')
     return ClosedMap(found, optimize(found.graph, config))
 
 
 def write_moved(
-    place_map: PlaceMap, poses: dict[int, Pose], path: Path | str, overwrite: bool = False
+    place_map: PlaceMap, poses: Mapping[int, Pose], path: Path | str, overwrite: bool = False
 ) -> None:
     """Write a new map of the same places with other poses, whole or not at all.
 

@@ -108,9 +108,10 @@ class PoseInput:
         if mode == 'localize' or frame == (map_frame := self._map_frame()):
             return True
         if mode == 'map':
-            self._warn(
+            self._logger.warning(
                 f'poses are in frame {frame!r} and the new map says {map_frame!r}: set map_frame '
-                f'to {frame!r}, so that nobody takes them for another frame'
+                f'to {frame!r}, unless loop_closing moves the places to {map_frame!r} in the end',
+                once=True,
             )
             return True
         self._warn(
