@@ -45,6 +45,17 @@ def test_the_same_image_again_is_told():
     assert not check.look(changed).repeated
 
 
+def test_a_buffer_that_is_filled_again_is_another_image():
+    check, image = ImageCheck(), picture()
+    check.look(image)
+    image[:] = picture(1)
+    assert not check.look(image).repeated
+    fixed = picture(1)
+    fixed.flags.writeable = False
+    assert check.look(fixed).repeated and check.look(fixed).repeated
+    assert not check.look(picture(2)).repeated
+
+
 def test_a_frozen_camera_is_found_once_the_robot_has_moved():
     check, image = ImageCheck(), picture()
     faults = [check.look(image, Pose((x, 0.0, 0.0))).fault for x in (0.0, 0.2, 0.4, 0.6)]

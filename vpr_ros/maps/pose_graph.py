@@ -1,20 +1,20 @@
 """A trajectory and its loop closures brought together, all at once or as they come.
 
-At once: a Cauchy kernel finds the closures that fit, and these alone give the result. Graduated
-non-convexity (Yang et al., 2020) rejects the same ones and takes ten times as long. Live: iSAM2
-(Kaess et al., 2012) behind a gate, with a Cauchy kernel.
+At once: a Cauchy kernel finds the closures that fit, less the runs of them that strain the rest;
+these alone give the result. Graduated non-convexity (Yang et al., 2020) rejects the same single
+closures and takes ten times as long. Live: iSAM2 (Kaess et al., 2012) behind a gate, with a Cauchy
+kernel.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import chi2 as chi_squared
-from scipy.stats import norm
 
 from vpr_ros.config.graph import GraphConfig
 from vpr_ros.errors import GraphError
@@ -31,6 +31,7 @@ from vpr_ros.maps.graph_edges import (
     require_graph,
     require_pose,
 )
+from vpr_ros.maps.runs import runs_of, squared_limit, worst_run
 from vpr_ros.records import Pose
 
 __all__ = [
@@ -45,7 +46,7 @@ RELINEARIZE = 0.05  # metres and radians from which on iSAM2 computes an edge an
 
 def gate_chi2(sigmas: float) -> float:
     """Squared distance in six dimensions that is as rare as this many standard deviations."""
-    return float(chi_squared.isf(2.0 * norm.sf(sigmas), 6))
+    return squared_limit(sigmas)
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,8 @@ def optimize(graph: PoseGraph, config: GraphConfig | None = None) -> Optimized:
     if not graph.edges:
         return Optimized(poses, kept, 0.0, 0.0)
     laid = [Node(n.stamp_ns, pose) for n, pose in zip(graph.nodes, laid_over(graph), strict=True)]
-    start = PoseGraph(laid, graph.edges)
     try:
-        after, kept = _believed(start, config)
-        terms = _terms(edge for edge, keep in zip(graph.edges, kept, strict=True) if keep)
-        if config.robust != 'none':
-            after = _solved(terms, start, after)
+        after, kept, terms = _believed(PoseGraph(laid, graph.edges), config)
         errors = terms.error(factors.to_values(poses)), terms.error(after)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
@@ -102,27 +99,48 @@ def _terms(edges: Iterable[Edge], kernel_width: float = 0.0) -> Any:
     return terms
 
 
-def _solved(terms: Any, graph: PoseGraph, start: Any = None) -> Any:
-    """Values that fit the terms best, near those given, or near the nodes."""
-    start = start or factors.to_values(node.pose for node in graph.nodes)
+def _anchored(terms: Any, graph: PoseGraph) -> Any:
     anchored = terms.clone()
     for anchor in _anchors(graph):
         anchored.add(anchor)
-    return factors.load_gtsam().LevenbergMarquardtOptimizer(anchored, start).optimize()
+    return anchored
 
 
-def _believed(graph: PoseGraph, config: GraphConfig) -> tuple[Any, np.ndarray]:
-    """Values that most edges agree on, and which edges these are, (E,) bool."""
-    kept = np.ones(len(graph.edges), bool)
-    if config.robust == 'none' or not any(edge.robust for edge in graph.edges):
-        return _solved(_terms(graph.edges), graph), kept
-    after = _solved(_terms(graph.edges, config.kernel_width), graph)
+def _solved(terms: Any, start: Any) -> Any:
+    return factors.load_gtsam().LevenbergMarquardtOptimizer(terms, start).optimize()
+
+
+def _believed(graph: PoseGraph, config: GraphConfig) -> tuple[Any, np.ndarray, Any]:
+    """Values that most edges agree on, which edges these are, (E,) bool, and their terms.
+
+    One run of closures after the other is dropped, until none strains the rest too much.
+    """
+    start = factors.to_values(node.pose for node in graph.nodes)
+    edges, asked = graph.edges, np.ones(len(graph.edges), bool)
+    if config.robust == 'none' or not any(edge.robust for edge in edges):
+        terms = _terms(edges)
+        return _solved(_anchored(terms, graph), start), asked, terms
+    runs = runs_of(graph.nodes, edges)
+    while True:
+        kernels = _terms(itertools.compress(edges, asked), config.kernel_width)
+        robust = _solved(_anchored(kernels, graph), start)
+        kept = asked & _fitting(edges, robust, config)
+        terms = _terms(itertools.compress(edges, kept))
+        anchored = _anchored(terms, graph)
+        after = _solved(anchored, robust)
+        worst = worst_run(runs, kept, anchored, after, config.gate_sigmas)
+        if worst is None:
+            return after, kept, terms
+        asked[worst] = False
+
+
+def _fitting(edges: Sequence[Edge], values: Any, config: GraphConfig) -> np.ndarray:
+    """Edges that are sure, or within the gate, (E,) bool."""
     limit = gate_chi2(config.gate_sigmas) / 2
-    for number, edge in enumerate(graph.edges):
-        if edge.robust:
-            error = factors.factor(edge, factors.noise(edge)).error(after)
-            kept[number] = error <= limit
-    return after, kept
+    return np.array([
+        not edge.robust or factors.factor(edge, factors.noise(edge)).error(values) <= limit
+        for edge in edges
+    ])  # fmt: skip
 
 
 def _anchors(graph: PoseGraph) -> list[Any]:

@@ -27,7 +27,7 @@ class ImageCheck:
     """Look at images one after the other."""
 
     def __init__(self) -> None:
-        self._last = np.empty((0, 0, 3), np.uint8)
+        self._last = self._copy = np.empty((0, 0, 3), np.uint8)
         self._since: Pose | None = None  # pose at which the last image was first seen
 
     def look(self, image: np.ndarray, pose: Pose | None = None) -> Finding:
@@ -51,10 +51,14 @@ class ImageCheck:
         return np.array_equal(image[middle], last[middle]) and np.array_equal(image, last)
 
     def _keep(self, image: np.ndarray) -> None:
-        """A copy, in the memory of the one before: fresh memory costs more than the pixels."""
-        if image.shape != self._last.shape:
-            self._last = np.empty_like(image)
-        np.copyto(self._last, image)
+        """What cannot be written to, as the pixels of a message, stays as it is without a copy."""
+        if not image.flags.writeable:
+            self._last = image
+            return
+        if image.shape != self._copy.shape:  # fresh memory costs more than the pixels
+            self._copy = np.empty_like(image)
+        np.copyto(self._copy, image)
+        self._last = self._copy
 
 
 def blindness(image: np.ndarray) -> str:
