@@ -2,8 +2,9 @@
 
 Two drives through a synthetic town with look-alike blocks, three kilometres in all, each with
 drifting odometry of its own; and the EuRoC keyframes with odometry made to drift. Closures are
-found by the front door at its default settings. Some are then replaced by wrong pairs, which state
-the relative pose and covariance of the right ones; their probability is computed anew.
+found by the front door at its default settings (EuRoC: without agreement over time). Some are
+then replaced by wrong pairs, which state the relative pose and covariance of the right ones; their
+probability is computed anew.
 
     python -m benchmarks.loop_closing WORK -o loop_closing.json --plot docs/images/loop_closing.png
 
@@ -27,17 +28,15 @@ from rich.table import Table
 
 from benchmarks.loop_closing_cases import (
     EUROC,
-    ROOM,
-    TOWN_CAMERA,
     Case,
-    euroc_camera,
+    euroc_setting,
     euroc_shots,
     open_case,
+    town_setting,
     town_shots,
 )
 from benchmarks.loop_closing_plot import draw
 from vpr_ros.cli.console import console, progress
-from vpr_ros.config import RecognizerConfig
 from vpr_ros.config.graph import GraphConfig
 from vpr_ros.evaluation.trajectory_error import trajectory_error
 from vpr_ros.maps.closures import FoundClosure, believable, read_closures, write_closures
@@ -51,12 +50,11 @@ from vpr_ros.recognition.neighbourhood import PlaceArrays
 from vpr_ros.recognition.signals import measure
 from vpr_ros.recognition.thumbnails import decode_thumbnail
 from vpr_ros.records import Candidate, PoseKind
-from vpr_ros.synthetic.drift import Wander, false_pairs
+from vpr_ros.synthetic.drift import false_pairs
 from vpr_ros.threads import share_the_processor
 
 SHARES = (0.0, 0.01, 0.05, 0.2)
 SEEDS = (0, 1, 2)
-FALSE_M = 10.0  # a closure between places further apart in truth is false
 RATE = 0.01  # of false closures that the probability shall promise
 FALLBACK = 0.5  # where the calibrator cannot promise that
 METHODS: dict[str, tuple[str, bool]] = {
@@ -71,7 +69,7 @@ class Judge:
     """The probability of any pair of places, had the search come up with it."""
 
     def __init__(self, case: Case, model: PlaceModel) -> None:
-        config = RecognizerConfig()
+        config = case.setting.config
         self._map, self._model = case.place_map, model
         self._verifier = Verifier(config.verification, case.place_map)
         self._arrays = PlaceArrays(case.place_map.places)
@@ -110,9 +108,12 @@ class Trial:
         self, case: Case, found: Sequence[FoundClosure], judge: Judge, share: float, seed: int
     ) -> None:
         ours = ends(case, found)
-        pairs, self.injected = false_pairs(ours, case.positions_m, share, seed)
+        least = 1.0 / len(found) if share else 0.0  # of few closures one at least
+        pairs, self.injected = false_pairs(
+            ours, case.positions_m, max(share, least), seed, case.setting.away_m
+        )
         gaps = case.positions_m[pairs[:, 0]] - case.positions_m[pairs[:, 1]]
-        self.false = np.linalg.norm(gaps, axis=1) > FALSE_M
+        self.false = np.linalg.norm(gaps, axis=1) > case.setting.false_m
         self.case, self.places = case, case.odometry(seed)
         self.closures = list(found)
         for number in np.flatnonzero(self.injected):
@@ -164,7 +165,8 @@ def closures_of(case: Case, work: Path, model: PlaceModel) -> list[FoundClosure]
     if not path.exists():
         start = time.perf_counter()
         with progress(f'looking for closures of {case.name}') as report:
-            write_closures(path, find_closures(case.place_map, model, progress=report))
+            found = find_closures(case.place_map, model, case.setting.config, report)
+            write_closures(path, found)
         spent_ms = 1e3 * (time.perf_counter() - start) / len(case.place_map)
         console.print(f'{case.name}: {spent_ms:.0f} ms a place')
     return read_closures(path)
@@ -273,12 +275,12 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     model = build_model('sage_nano', 'cpu', '', 'auto')
     cases = [
-        ('town', TOWN_CAMERA, Wander(), partial(town_shots, work)),
-        ('euroc', euroc_camera(arguments.euroc), ROOM, partial(euroc_shots, arguments.euroc)),
+        ('town', town_setting(), partial(town_shots, work)),
+        ('euroc', euroc_setting(arguments.euroc), partial(euroc_shots, arguments.euroc)),
     ]
     results = {}
-    for name, camera, wander, shots in cases:
-        case = open_case(name, work, model, camera, wander, shots)
+    for name, setting, shots in cases:
+        case = open_case(name, work, model, setting, shots)
         with case.place_map:
             results[name] = measured(case, work, model)
     arguments.output.write_text(json.dumps(results, indent=1), encoding='utf-8')

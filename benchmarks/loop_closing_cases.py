@@ -13,7 +13,7 @@ import yaml
 from vpr_ros.bags.reader import open_bag
 from vpr_ros.bags.trajectory import Trajectory
 from vpr_ros.cli.console import progress
-from vpr_ros.config import KeyframeConfig
+from vpr_ros.config import DecisionConfig, KeyframeConfig, RecognizerConfig
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.drive import Drive, DriveOptions
@@ -47,13 +47,24 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What is particular about a case; a closure between places `false_m` apart is false."""
+
+    camera: Camera
+    wander: Wander
+    false_m: float
+    away_m: float  # least distance to a wrong place that is put in
+    config: RecognizerConfig
+
+
+@dataclass(frozen=True)
 class Case:
     """A map whose poses are odometry, and the truth of its places."""
 
     name: str
     place_map: PlaceMap
     truth: list[Pose]
-    wander: Wander
+    setting: Setting
 
     @property
     def sessions(self) -> np.ndarray:
@@ -135,18 +146,26 @@ def euroc_camera(folder: Path) -> Camera:
     return Camera((height, width), *camera['intrinsics'], distortion, base)
 
 
-def open_case(
-    name: str, work: Path, model: PlaceModel, camera: Camera, wander: Wander, shots: Shots
-) -> Case:
+def town_setting() -> Setting:
+    return Setting(TOWN_CAMERA, Wander(), 10.0, 20.0, RecognizerConfig())
+
+
+def euroc_setting(folder: Path) -> Setting:
+    """Its keyframes are 1.5 s apart and go round a room: no two in a row need agree."""
+    config = RecognizerConfig(decision=DecisionConfig(consistent_frames=1))
+    return Setting(euroc_camera(folder), ROOM, 3.0, 3.0, config)
+
+
+def open_case(name: str, work: Path, model: PlaceModel, setting: Setting, shots: Shots) -> Case:
     """The map of the shots, made unless it is there; its poses are odometry."""
     path, beside = work / f'{name}.vprmap', work / f'{name}_truth.npy'
     if not beside.exists():
         path.unlink(missing_ok=True)
-        truth = _build(path, model, camera, shots)
+        truth = _build(path, model, setting.camera, shots)
         np.save(beside, [(*pose.position_m, *pose.quaternion) for pose in truth])
     rows = np.load(beside).tolist()
     place_map = PlaceMap.open(path, model.require_weights(), model.name, writable=True)
-    case = Case(name, place_map, [Pose(tuple(r[:3]), tuple(r[3:])) for r in rows], wander)
+    case = Case(name, place_map, [Pose(tuple(r[:3]), tuple(r[3:])) for r in rows], setting)
     poses = {place.id: place.pose for place in case.odometry(0) if place.pose is not None}
     place_map.move(poses)
     place_map.commit()
@@ -179,7 +198,7 @@ def _odometry(case: Case, seed: int) -> list[Pose]:
     found: list[Pose] = []
     for number, session in enumerate(np.unique(case.sessions)):
         own = [case.truth[row] for row in np.flatnonzero(case.sessions == session)]
-        poses = drifted(own, case.wander, 100 * seed + number)
+        poses = drifted(own, case.setting.wander, 100 * seed + number)
         origin = poses[0].inverse()
         found += [origin @ pose for pose in poses] if number else poses
     return found

@@ -9,11 +9,16 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from vpr_ros.evaluation.theme import LIGHT, Theme, style
 
-COLOURS = {'all believed': 'wrong', 'probability': 'missed', 'robust': 'accent', 'both': 'right'}
-MARKS = {'all believed': 'X', 'probability': 's', 'robust': 'o', 'both': 'D'}
+LOOKS = {  # colour, mark, its size, line; the last two lie over each other where they agree
+    'all believed': ('wrong', 'X', 8, '-'),
+    'probability': ('missed', 's', 7, '-'),
+    'robust': ('accent', 'o', 10, '-'),
+    'both': ('right', 'D', 5, (0, (2, 2))),
+}
 
 
 def draw(results: dict[str, dict[str, Any]], path: Path, theme: Theme = LIGHT) -> None:
@@ -58,11 +63,11 @@ def _trajectories(axes: Axes, figures: dict[str, Any], theme: Theme) -> None:
 def _shares(axes: Axes, name: str, figures: dict[str, Any], theme: Theme) -> None:
     trials = figures['trials']
     x = np.arange(len(trials))
-    for method, colour in COLOURS.items():
+    for method, (colour, mark, size, line) in LOOKS.items():
         values = [row[method]['ate_m'] for row in trials.values()]
         axes.plot(
-            x, values, marker=MARKS[method], color=getattr(theme, colour), linewidth=1.6,
-            markersize=6, label=method,
+            x, values, marker=mark, color=getattr(theme, colour), linewidth=1.6, linestyle=line,
+            markersize=size, label=method,
         )  # fmt: skip
     alone = [value for key, value in figures['before_m'].items() if key != 'together']
     axes.axhline(
@@ -70,8 +75,20 @@ def _shares(axes: Axes, name: str, figures: dict[str, Any], theme: Theme) -> Non
         label='odometry alone',
     )  # fmt: skip
     axes.set_yscale('log')
-    axes.set_xticks(x, [f'{float(share):.0%}' for share in trials])
+    ticks = [m * 10.0**e for e in range(-2, 4) for m in (1, 2, 5)]
+    low, high = axes.get_ylim()
+    axes.set_yticks([tick for tick in ticks if low <= tick <= high])
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_locator(NullLocator())
+    names = [f'{float(share):.0%}\n({row["injected"]:.0f})' for share, row in trials.items()]
+    axes.set_xticks(x, names)
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(True, linewidth=0.7)
-    axes.set(xlabel='closures replaced by false ones', ylabel='absolute trajectory error, m')
-    axes.set_title(name, fontsize=11, loc='left')
+    axes.set(
+        xlabel='closures replaced by false ones, share and number',
+        ylabel='absolute trajectory error, m',
+    )
+    axes.set_title(
+        f'{name}: {figures["closures"]} closures, {figures["false_found"]} of them false',
+        fontsize=11, loc='left',
+    )  # fmt: skip

@@ -86,7 +86,11 @@ def test_a_bad_value_is_refused_until_it_is_corrected(declare, name, bad, good, 
 
 @pytest.mark.parametrize(
     ('name', 'meant'),
-    [('cuont', ', perhaps count was meant'), ('inner.shares', ', perhaps inner.share'), ('x', ':')],
+    [
+        ('cuont', ', perhaps count was meant'),
+        ('inner.shares', ', perhaps inner.share'),
+        ('x', ':'),
+    ],
 )
 def test_an_unknown_parameter_is_refused(declare, name, meant):
     _, parameters = declare(**{name: 1})

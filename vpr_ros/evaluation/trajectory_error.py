@@ -67,8 +67,8 @@ def trajectory_error(
     metrics, geometry = _evo()
     try:
         ours.align(theirs)
-    except geometry.GeometryException as error:
-        raise DatasetError(f'the poses cannot be laid over the truth: {error}') from None
+    except geometry.GeometryException as fault:
+        raise DatasetError(f'the poses cannot be laid over the truth: {fault}') from None
     error = metrics.APE(metrics.PoseRelation.translation_part)
     error.process_data((theirs, ours))
     return TrajectoryError(

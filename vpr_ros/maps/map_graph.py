@@ -96,15 +96,10 @@ class _Moments:
 
     def _near(self, closure: FoundClosure) -> tuple[int, Pose] | None:
         """The node nearest in time, and where the robot was in its frame at the closure's time."""
-        sessions = [closure.from_session]
-        if closure.from_session is None:
-            sessions = sorted(set(self.sessions), reverse=True)
-        for session in sessions:
-            if session is not None:
-                found = self._within(session, closure.from_stamp_ns)
-                if found is not None:
-                    return found
-        return None
+        session = closure.from_session
+        sessions = sorted(set(self.sessions), reverse=True) if session is None else [session]
+        found = (self._within(session, closure.from_stamp_ns) for session in sessions)
+        return next((node for node in found if node is not None), None)
 
     def _within(self, session: int, stamp_ns: int) -> tuple[int, Pose] | None:
         after = bisect_left(self._keys, (session, stamp_ns))

@@ -17,7 +17,7 @@ from scipy.stats import norm
 from vpr_ros.maps import factors
 from vpr_ros.maps.graph_edges import Edge, Node
 
-ROW_M = 15.0  # way between two closures in a row, at both of their ends
+ROW_M = 30.0  # way between two closures in a row, at both of their ends
 FEWEST = 2  # closures of a run; one alone is judged by its own residual
 POSE = 6  # dimensions
 
@@ -35,23 +35,27 @@ def runs_of(nodes: Sequence[Node], edges: Sequence[Edge]) -> list[np.ndarray]:
     closures = [number for number, edge in enumerate(edges) if edge.robust]
     closures.sort(key=lambda number: edges[number].start)
     runs: list[list[int]] = []
+    going: list[list[int]] = []  # those that the next closure may belong to
     for number in closures:
-        last = edges[runs[-1][-1]] if runs else None
-        edge = edges[number]
-        if last is not None and all(
-            abs(ways[one] - ways[other]) <= ROW_M
-            for one, other in ((edge.start, last.start), (edge.end, last.end))
-        ):
-            runs[-1].append(number)
+        start, end = ways[edges[number].start], ways[edges[number].end]
+        going = [run for run in going if start - ways[edges[run[-1]].start] <= ROW_M]
+        for run in reversed(going):  # false ones may lie between
+            if abs(end - ways[edges[run[-1]].end]) <= ROW_M:
+                run.append(number)
+                break
         else:
-            runs.append([number])
+            going.append([number])
+            runs.append(going[-1])
     return [np.array(run) for run in runs]
 
 
 def worst_run(
     runs: Sequence[np.ndarray], kept: np.ndarray, terms: Any, values: Any, sigmas: float
 ) -> np.ndarray | None:
-    """The run that strains the rest of a graph most, beyond what chance allows; None: none does.
+    """The run that strains the rest of a graph most, and more than chance allows; None: none does.
+
+    Two runs that contradict each other strain it both; the one that others contradict, too, does
+    so more.
 
     Args:
         runs: numbers of edges.
@@ -63,15 +67,14 @@ def worst_run(
     rows = np.cumsum(kept) - 1  # of edges among the terms
     linear = terms.linearize(values)
     parts = [linear.at(row) for row in range(linear.size())]
-    worst, most = None, 1.0
+    worst, most = None, 0.0
     for run in runs:
         believed = run[kept[run]]
         if len(believed) < FEWEST:
             continue
         strain = _strain(parts, set(rows[believed].tolist()))
-        share = strain / squared_limit(sigmas, POSE + len(believed))
-        if share > most:
-            worst, most = run, share
+        if strain > max(most, squared_limit(sigmas, POSE + len(believed))):
+            worst, most = run, strain
     return worst
 
 
