@@ -85,7 +85,7 @@ def _shares(axes: Axes, name: str, figures: dict[str, Any], theme: Theme) -> Non
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(True, linewidth=0.7)
     axes.set(
-        xlabel='closures replaced by false ones, share and number',
+        xlabel='false closures put in',
         ylabel='absolute trajectory error, m',
     )
     axes.set_title(

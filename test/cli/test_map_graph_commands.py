@@ -29,7 +29,7 @@ def model(tiny_weights):
 def test_optimize_says_what_it_did(built, small_bag, tiny_weights, tmp_path, capsys):
     out, g2o, tum = (str(tmp_path / name) for name in ('b.vprmap', 'g.g2o', 't.tum'))
     command = ['map', 'optimize', str(built), '-o', out, '--g2o', g2o, '--tum', tum]
-    truth = ['--truth', str(small_bag), '/pose']
+    truth = ['--truth', str(small_bag), '/pose', '--min-probability', '0']
     assert main([*command, *truth, *model(tiny_weights)]) == 0
     told = capsys.readouterr().out
     assert '14 used, 0 rejected as false' in told
@@ -65,7 +65,7 @@ def test_closures_of_a_live_run(built, tmp_path, capsys):
     named = ['--closures', str(tmp_path / 'c.jsonl'), '--min-probability', '0.5']
     assert main([*command, *named]) == 0
     told = capsys.readouterr().out
-    assert '14 used, 1 rejected as false' in told
+    assert '14 used, 1 rejected as false, 1 too improbable' in told
     assert f'place {ids[44]} to place {ids[7]}' in told
     assert 'no place was recorded about its time' in told
 

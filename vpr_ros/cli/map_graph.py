@@ -36,8 +36,8 @@ def add_commands(kinds: argparse._SubParsersAction) -> None:
         help='loop_closures.jsonl of `vpr live`; without it they are found in the map',
     )  # fmt: skip
     optimized.add_argument(
-        '--min-probability', type=float, default=0.0, metavar='P',
-        help='leave out closures whose calibrated probability is less (default 0)',
+        '--min-probability', type=float, default=0.5, metavar='P',
+        help='leave out closures whose calibrated probability is less (default 0.5)',
     )  # fmt: skip
     add_files(optimized)
     optimized.add_argument(
@@ -63,6 +63,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def run_optimize(arguments: argparse.Namespace) -> None:
+    from vpr_ros.maps.closures import believable
     from vpr_ros.maps.factors import load_gtsam
     from vpr_ros.maps.graph_files import write_g2o, write_tum
     from vpr_ros.maps.optimize import close_loops, write_moved
@@ -72,11 +73,12 @@ def run_optimize(arguments: argparse.Namespace) -> None:
         raise ConfigError('--plot shows trajectories over the truth: name it with --truth')
     load_gtsam()  # tells that it is missing before the work is done
     config = read_settings(arguments, 'graph', GraphConfig())
-    closures = closures_of(arguments)
+    found = closures_of(arguments)
+    closures = believable(found, arguments.min_probability)
     with PlaceMap.open(arguments.map, None) as place_map:
         closed = close_loops(place_map.places, closures, config)
         write_moved(place_map, closed.poses, arguments.output, arguments.overwrite)
-        show_closed(closed, place_map)
+        show_closed(closed, place_map, len(found) - len(closures))
     if arguments.g2o:
         write_g2o(arguments.g2o, closed.graph)
     if arguments.tum:
@@ -86,11 +88,10 @@ def run_optimize(arguments: argparse.Namespace) -> None:
 
 
 def closures_of(arguments: argparse.Namespace) -> list[FoundClosure]:
-    """Closures that were named, or those that the map holds, unless they are improbable."""
-    from vpr_ros.maps.closures import believable, read_closures
+    """Closures that were named, or those that the map holds."""
+    from vpr_ros.maps.closures import read_closures
 
-    found = read_closures(arguments.closures) if arguments.closures else search(arguments)
-    return believable(found, arguments.min_probability)
+    return read_closures(arguments.closures) if arguments.closures else search(arguments)
 
 
 def search(arguments: argparse.Namespace) -> list[FoundClosure]:
@@ -108,11 +109,12 @@ def search(arguments: argparse.Namespace) -> list[FoundClosure]:
         return find_closures(place_map, model, stages, report)
 
 
-def show_closed(closed: ClosedMap, place_map: PlaceMap) -> None:
+def show_closed(closed: ClosedMap, place_map: PlaceMap, improbable: int) -> None:
     """A screen about what was done."""
     table = Table(show_header=False)
     used, rejected = int(closed.kept.sum()), closed.rejected
-    table.add_row('closures', f'{used} used, {len(rejected)} rejected as false')
+    left_out = f', {improbable} too improbable' if improbable else ''
+    table.add_row('closures', f'{used} used, {len(rejected)} rejected as false{left_out}')
     for closure, why in closed.map_graph.unused[:SHOWN_REJECTED]:
         table.add_row('  no edge', f'to place {closure.to_place}: {why}')
     for closure in rejected[:SHOWN_REJECTED]:

@@ -18,7 +18,7 @@ from vpr_ros.maps import factors
 from vpr_ros.maps.graph_edges import Edge, Node
 
 ROW_M = 30.0  # way between two closures in a row, at both of their ends
-FEWEST = 2  # closures of a run; one alone is judged by its own residual
+FEWEST = 3  # closures of a run; fewer are judged by their own residuals
 POSE = 6  # dimensions
 
 
@@ -35,17 +35,19 @@ def runs_of(nodes: Sequence[Node], edges: Sequence[Edge]) -> list[np.ndarray]:
     closures = [number for number, edge in enumerate(edges) if edge.robust]
     closures.sort(key=lambda number: edges[number].start)
     runs: list[list[int]] = []
-    going: list[list[int]] = []  # those that the next closure may belong to
+    recent: list[tuple[int, list[int]]] = []  # closures and the runs that they belong to
     for number in closures:
         start, end = ways[edges[number].start], ways[edges[number].end]
-        going = [run for run in going if start - ways[edges[run[-1]].start] <= ROW_M]
-        for run in reversed(going):  # false ones may lie between
-            if abs(end - ways[edges[run[-1]].end]) <= ROW_M:
-                run.append(number)
-                break
+        recent = [pair for pair in recent if start - ways[edges[pair[0]].start] <= ROW_M]
+        gaps = [abs(end - ways[edges[other].end]) for other, _ in recent]
+        nearest = int(np.argmin(gaps)) if gaps else 0
+        if gaps and gaps[nearest] <= ROW_M:
+            run = recent[nearest][1]
         else:
-            going.append([number])
-            runs.append(going[-1])
+            run = []
+            runs.append(run)
+        run.append(number)
+        recent.append((number, run))
     return [np.array(run) for run in runs]
 
 
