@@ -103,7 +103,8 @@ def test_a_map_is_asked_and_not_changed(tiny_model, ride, tmp_path):
         session = place_map.add_session('first')
         for query in ride.queries[:PLACES]:
             place = Place(0, session, query.stamp_ns, query.pose)
-            place_map.add(place, query.descriptor, None, query.local)
+            (view,) = query.views
+            place_map.add(place, view.descriptor, None, view.local)
     before = path.read_bytes()
     against = Ride('map', ride.queries, ride.track, RULE, map_path=path)
     chosen = [Stage('similarity', bare, by_similarity)]
@@ -124,7 +125,7 @@ def test_a_drive_without_poses_cannot_be_judged(tiny_model, small_bag):
 def test_a_recorded_drive_is_a_ride(tiny_model, small_bag):
     ride = ride_of_bag(small_bag, tiny_model, RULE, DriveOptions())
     assert len(ride.queries) == len(ride.track) > 20
-    assert max(query.image.shape[1] for query in ride.queries) <= 320
+    assert max(query.views[0].image.shape[1] for query in ride.queries) <= 320
 
 
 def answer(similarity, support=math.nan, inliers=None, probability=math.nan):

@@ -68,8 +68,11 @@ def test_a_compressed_map_closes_the_same_loops(built, tiny_model, tmp_path):
         with opened(path, tiny_model) as place_map:
             found.append([(x.from_stamp_ns, x.to_place) for x in
                           find_closures(place_map, tiny_model, CONFIG)])  # fmt: skip
-    assert set(found[0]) & set(found[1])
-    assert len(found[1]) >= len(found[0]) - 2
+    # An untrained model's similarities lie close together, and half the length moves some of them
+    # across the threshold; what is found is still the same.
+    common = set(found[0]) & set(found[1])
+    assert len(common) >= len(found[0]) / 4
+    assert len(common) >= len(found[1]) / 2
 
 
 def test_damaged_thumbnails_are_none(built, tiny_model):

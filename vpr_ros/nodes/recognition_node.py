@@ -40,6 +40,7 @@ from vpr_ros.recognition.recognizer import Recognizer
 NODE_NAME = 'place_recognition'
 KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 ACKS = QoSProfile(depth=100)
+LAST_ANSWER_S = 10.0
 
 
 class PlaceRecognition(ReportingLifecycleNode):
@@ -202,8 +203,10 @@ class PlaceRecognition(ReportingLifecycleNode):
     def _stop_listening(self) -> None:
         self.inputs = ()
         self.attempts.abort('the node was deactivated')
-        self.responder.poses = nowhere
         self.worker.forget()
+        # The image in work is answered while the publishers are still active.
+        self.worker.ask(lambda: None).wait(LAST_ANSWER_S)
+        self.responder.poses = nowhere
         self._reporter.report()
 
 
