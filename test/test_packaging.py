@@ -94,9 +94,6 @@ def by_pip(setup_call: dict) -> set[str]:
     return {requirement.partition(';')[0] for requirement in setup_call['install_requires']}
 
 
-STARTED = {'rviz2'}  # by launch files, and imported nowhere
-
-
 def by_ros() -> set[str]:
     return {name for name in dependencies('.') if not name.startswith('python3-')}
 
@@ -106,7 +103,7 @@ def test_imports_and_declared_dependencies_are_the_same(setup_call):
     tested = {e.text for e in manifest('.') if e.tag == 'test_depend'}
     extras = setup_call['extras_require']
     optional = {*extras['export'], *extras['graph'], *extras['train']}
-    assert needed - optional == by_pip(setup_call) | (by_ros() - STARTED - tested)
+    assert needed - optional == by_pip(setup_call) | (by_ros() - tested)
 
 
 def test_rosdep_can_install_what_pip_installs(setup_call):
