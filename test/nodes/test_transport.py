@@ -84,6 +84,18 @@ def test_a_domain_in_use_is_passed_over(transports, reach):
         assert free_domain_id() != domain_id
 
 
+def test_what_was_left_in_a_free_domain_is_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr('vpr_ros.nodes.transport.SHARED_MEMORY', tmp_path)
+    monkeypatch.setattr('vpr_ros.nodes.transport._is_free', lambda domain_id: domain_id == 42)
+    first = 7400 + 250 * 42
+    names = [f'fastdds_port{first + 11}', f'sem.fastdds_port{first + 11}_mutex']
+    others = [f'fastdds_port{first + 250}', f'fastdds_port{first - 1}', 'fastdds_0123456789abcdef']
+    for name in names + others:
+        (tmp_path / name).touch()
+    assert free_domain_id() == 42
+    assert sorted(x.name for x in tmp_path.iterdir()) == sorted(others)
+
+
 @pytest.fixture
 def node(context):
     node = Node('listens', context=context)

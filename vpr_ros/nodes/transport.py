@@ -10,8 +10,10 @@ LARGE_DATA as well, and none with larger buffers at the sender, which the system
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rclpy.duration import Duration, Infinite
@@ -38,6 +40,7 @@ DOMAIN_ID = 'ROS_DOMAIN_ID'
 LARGER = f'{LARGE_DATA}?max_msg_size=4MB&sockets_size=4MB'  # for images of up to 1080p
 LARGER_BYTES = 4 << 20
 LIMIT = Path('/proc/sys/net/core/rmem_max')
+SHARED_MEMORY = Path('/dev/shm')
 
 BOTH_SIDES = (
     f'set {TRANSPORTS}={LARGE_DATA} for this node and for the camera driver alike (on one side '
@@ -85,6 +88,7 @@ def free_domain_id() -> int:
     for offset in range(100):
         domain_id = 1 + (os.getpid() + offset) % 100
         if _is_free(domain_id):
+            _sweep(domain_id)
             return domain_id
     raise RosError('every ROS_DOMAIN_ID from 1 to 100 is in use on this machine: end a process')
 
@@ -102,6 +106,20 @@ def _is_free(domain_id: int) -> bool:
             except OSError:
                 return False
     return True
+
+
+def _sweep(domain_id: int) -> None:
+    """Remove what Fast DDS has left in shared memory for the ports of a domain that is free.
+
+    Processes that were killed leave their ports there, and now and then a later participant of the
+    same domain is never found because of them.
+    """
+    first = 7400 + 250 * domain_id
+    for path in SHARED_MEMORY.glob('*fastdds_port*'):
+        digits = re.search(r'fastdds_port(\d+)', path.name)
+        if digits and first <= int(digits[1]) < first + 250:
+            with suppress(OSError):  # somebody else's
+                path.unlink()
 
 
 def explain_silence(node: Node, topic: str, type_: str, qos: QoSProfile) -> str:
