@@ -1,5 +1,7 @@
 """Closures found in a map are those that a live node would have stated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_drive import PLACES
@@ -7,6 +9,7 @@ from small_drive import PLACES
 from vpr_ros.config import DecisionConfig, RecognizerConfig, VerificationConfig
 from vpr_ros.maps.compress import Compression, compress
 from vpr_ros.maps.place_map import PlaceMap
+from vpr_ros.models import build_model
 from vpr_ros.recognition.closing import find_closures
 from vpr_ros.recognition.drive import DriveOptions
 from vpr_ros.recognition.mapping import build_map
@@ -16,6 +19,7 @@ CONFIG = RecognizerConfig(
     verification=VerificationConfig(candidates=0),
     decision=DecisionConfig(exclude_recent_s=5.0, exclude_recent_m=5.0, consistent_frames=2),
 )
+LOW = 0.99
 
 
 @pytest.fixture
@@ -61,18 +65,21 @@ def test_sessions_know_those_before_and_not_those_after(small_bag, built, tiny_m
     assert ends.count((2, 1)) + ends.count((2, 2)) >= 40
 
 
-def test_a_compressed_map_closes_the_same_loops(built, tiny_model, tmp_path):
-    compress(built, tmp_path / 'c.vprmap', Compression(16, False))
+def test_a_compressed_map_closes_the_same_loops(small_bag, tiny_weights, tmp_path):
+    # In fp32 and below the threshold of the weights: half the length lowers an untrained model's
+    # similarities by about the rounding of bf16, which would decide otherwise.
+    model = build_model('sage_test', 'cpu', tiny_weights, 'fp32')
+    config = replace(CONFIG, decision=replace(CONFIG.decision, similarity_threshold=LOW))
+    whole, short = tmp_path / 'a.vprmap', tmp_path / 'c.vprmap'
+    build_map(small_bag, model, whole, DriveOptions())
+    compress(whole, short, Compression(16, False))
     found = []
-    for path in (built, tmp_path / 'c.vprmap'):
-        with opened(path, tiny_model) as place_map:
+    for path in (whole, short):
+        with opened(path, model) as place_map:
             found.append([(x.from_stamp_ns, x.to_place) for x in
-                          find_closures(place_map, tiny_model, CONFIG)])  # fmt: skip
-    # An untrained model's similarities lie close together, and half the length moves some of them
-    # across the threshold; what is found is still the same.
-    common = set(found[0]) & set(found[1])
-    assert len(common) >= len(found[0]) / 4
-    assert len(common) >= len(found[1]) / 2
+                          find_closures(place_map, model, config)])  # fmt: skip
+    assert set(found[0]) & set(found[1])
+    assert len(found[1]) >= len(found[0]) - 2
 
 
 def test_damaged_thumbnails_are_none(built, tiny_model):
