@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 
 from vpr_ros.errors import RosError, VprError
+from vpr_ros.nodes.outputs.one_status import one_status
 from vpr_ros.nodes.parameters import Parameters
 
 LINGER_S = 1.0
@@ -91,14 +92,9 @@ class BatchNode(Node):
             words += f': {self._done} of {self._total}'
         level = DiagnosticStatus.ERROR if self._error else DiagnosticStatus.OK
         figures = {'phase': self._phase, 'done': self._done, 'total': self._total}
-        name = self.get_fully_qualified_name().lstrip('/')
-        status = DiagnosticStatus(
-            level=level, name=f'{name}: progress', hardware_id=name, message=self._error or words,
-            values=[KeyValue(key=key, value=str(value)) for key, value in figures.items()],
-        )  # fmt: skip
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
+        self._diagnostics.publish(
+            one_status(self, 'progress', level, self._error or words, figures)
+        )
 
     def linger(self) -> None:
         """Say the last thing, and give those who listen the time to hear it."""

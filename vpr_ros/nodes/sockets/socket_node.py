@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 
 from vpr_ros.errors import VprError
+from vpr_ros.nodes.outputs.one_status import one_status
 from vpr_ros.nodes.parameters import Parameters
 
 PERIOD_S = 1.0  # of diagnostics
@@ -100,14 +101,7 @@ class SocketNode(Node):
         level = DiagnosticStatus.WARN if warning else DiagnosticStatus.OK
         if self._error:
             level, words = DiagnosticStatus.ERROR, self._error
-        name = self.get_fully_qualified_name().lstrip('/')
-        status = DiagnosticStatus(
-            level=level, name=f'{name}: socket', hardware_id=name, message=words,
-            values=[KeyValue(key=key, value=str(value)) for key, value in figures.items()],
-        )  # fmt: skip
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
+        self._diagnostics.publish(one_status(self, 'socket', level, words, figures))
 
     def linger(self) -> None:
         """Say the last thing, and give those who listen the time to hear it."""
