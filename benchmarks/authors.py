@@ -22,10 +22,10 @@ from unittest.mock import MagicMock
 import torch
 from torch import nn
 
-from vpr_ros.models.fol import Fol
-from vpr_ros.models.layouts import detect, translate
-from vpr_ros.models.network import PlaceNetwork
-from vpr_ros.models.sage_cross import SageCross
+from vpr_ros.models.networks.fol import Fol
+from vpr_ros.models.networks.network import PlaceNetwork
+from vpr_ros.models.networks.sage_cross import SageCross
+from vpr_ros.models.weights.layouts import detect, translate
 
 HUB_NAMES = {384: 'dinov2_vits14', 768: 'dinov2_vitb14', 1024: 'dinov2_vitl14'}
 # What the authors' modules import and the calls here do not use.

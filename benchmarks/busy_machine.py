@@ -26,7 +26,8 @@ def describe(repeat: int, engine: str) -> None:
     """Print the median milliseconds of one image; runs in a process of its own."""
     import numpy as np
 
-    from vpr_ros.models import build_model, compiled
+    from vpr_ros.models import build_model
+    from vpr_ros.models.engines import compiled
 
     if engine == 'torch':
         compiled.can_compile = lambda: False

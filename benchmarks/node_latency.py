@@ -45,7 +45,7 @@ from vpr_ros.evaluation.drive_answers import EVERY_IMAGE  # noqa: E402
 from vpr_ros.evaluation.speed import check_output, write_whole  # noqa: E402
 from vpr_ros.maps.place_map import PlaceMap  # noqa: E402
 from vpr_ros.models import build_model  # noqa: E402
-from vpr_ros.models.machine import machine  # noqa: E402
+from vpr_ros.models.engines.machine import machine  # noqa: E402
 from vpr_ros.recognition.recognizer import Recognizer  # noqa: E402
 from vpr_ros.records import Pose  # noqa: E402
 

@@ -28,11 +28,11 @@ from rich.progress import track
 from rich.table import Table
 from torch import nn
 
-from vpr_ros.models.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, VisionTransformer
-from vpr_ros.models.fol import Fol
-from vpr_ros.models.fol_masks import saliency, soft_mask
+from vpr_ros.models.networks.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, VisionTransformer
+from vpr_ros.models.networks.fol import Fol
+from vpr_ros.models.networks.fol_masks import saliency, soft_mask
+from vpr_ros.models.networks.sage import Sage
 from vpr_ros.models.registry import MODELS
-from vpr_ros.models.sage import Sage
 from vpr_ros.recognition.reranking import fol_scores
 from vpr_ros.records import LocalFeatures
 

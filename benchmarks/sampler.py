@@ -33,10 +33,10 @@ from vpr_ros.evaluation.evaluate import DescribedSet, Options, evaluate_descript
 from vpr_ros.evaluation.precision_recall import ranking_auc
 from vpr_ros.evaluation.protocols import Track, TruthRule
 from vpr_ros.models import PlaceModel
-from vpr_ros.models.checkpoint import load_backbone
-from vpr_ros.models.dinov2 import VIT_TINY
+from vpr_ros.models.networks.dinov2 import VIT_TINY
+from vpr_ros.models.networks.sage import Sage, SageConfig
 from vpr_ros.models.registry import INPUT_TINY, NANO_HEAD, NANO_VIT, load_model
-from vpr_ros.models.sage import Sage, SageConfig
+from vpr_ros.models.weights.checkpoint import load_backbone
 from vpr_ros.training.feed import PictureFeed, StoredFeed, store_views
 from vpr_ros.training.sources import open_views
 from vpr_ros.training.train import Step, Watcher, train

@@ -418,7 +418,7 @@ def situations() -> list[Any]:
     """Made-up moments in the life of a node, in which it says everything that it can say."""
     import torch
 
-    from vpr_ros.models.runtime import Placement
+    from vpr_ros.models.engines.runtime import Placement
     from vpr_ros.nodes.outputs.statistics import STAGES, Figures, Recent, Spread
     from vpr_ros.nodes.outputs.status import InputReport, MapReport, Situation
     from vpr_ros.records import Verdict

@@ -10,7 +10,7 @@ from small_drive import write_drive
 from vpr_ros.cli.main import main
 from vpr_ros.cli.quantize import PICTURES, pictures, step
 from vpr_ros.errors import BagError
-from vpr_ros.models import compiled, processor
+from vpr_ros.models.engines import compiled, processor
 from vpr_ros.synthetic import demo
 
 needs_int8 = pytest.mark.skipif(

@@ -12,7 +12,7 @@ from small_views import write_textures
 
 from vpr_ros.cli.main import main
 from vpr_ros.models import build_model
-from vpr_ros.models.checkpoint import read_header
+from vpr_ros.models.weights.checkpoint import read_header
 
 SMALL = [
     '--model', 'sage_test', '--scratch', 'true', '--device', 'cpu', '--steps', '8',

@@ -8,8 +8,8 @@ from small_drive import write_drive
 
 from vpr_ros.cli.main import main
 from vpr_ros.models import read_header
-from vpr_ros.models.published import PUBLISHED, Published
 from vpr_ros.models.registry import find_weights
+from vpr_ros.models.weights.published import PUBLISHED, Published
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_ctrl_c_says_that_the_download_continues(server, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('vpr_ros.models.fetch.download', interrupt)
+    monkeypatch.setattr('vpr_ros.models.weights.fetch.download', interrupt)
     assert main(['weights', 'fetch', 'sage_test']) == 130
     assert 'the same command continues' in capsys.readouterr().err
 

@@ -5,8 +5,8 @@ import torch
 
 from vpr_ros.errors import ConfigError
 from vpr_ros.models import build_model
+from vpr_ros.models.engines.runtime import Runtime, resolve_device
 from vpr_ros.models.registry import untrained_model
-from vpr_ros.models.runtime import Runtime, resolve_device
 
 GPU = torch.cuda.is_available()
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from vpr_ros.models import MODELS
-from vpr_ros.models.folpp import Folpp
-from vpr_ros.models.network import PlaceNetwork
+from vpr_ros.models.networks.folpp import Folpp
+from vpr_ros.models.networks.network import PlaceNetwork
 
 FEW_PATCHES = 9  # a side: more patches than any model has clusters
 CLOSE = {'atol': 2e-6, 'rtol': 1e-4}

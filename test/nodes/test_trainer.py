@@ -15,7 +15,7 @@ from small_views import write_textures
 
 from vpr_msgs.msg import TrainingProgress
 from vpr_ros.errors import ConfigError
-from vpr_ros.models.checkpoint import read_header
+from vpr_ros.models.weights.checkpoint import read_header
 from vpr_ros.nodes.session import spinning_node
 from vpr_ros.nodes.training_node import KEPT, in_words, read_job
 

@@ -77,7 +77,7 @@ def test_no_room_is_said_before_the_first_step(monkeypatch, tmp_path):
     def full(*_):
         raise OSError(28, 'No space left on device')
 
-    from vpr_ros.models.dinov2 import Stream
+    from vpr_ros.models.networks.dinov2 import Stream
 
     monkeypatch.setattr('os.posix_fallocate', full)
     with pytest.raises(DatasetError, match='no room in .* for 0.0 GB of stored views'):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from vpr_ros.config import LossConfig
-from vpr_ros.models.fol_masks import largest, saliency, soft_mask
+from vpr_ros.models.networks.fol_masks import largest, saliency, soft_mask
 from vpr_ros.models.registry import MODELS
 from vpr_ros.training import fol_losses
 from vpr_ros.training.fol_losses import (

@@ -10,7 +10,7 @@ from small_views import CONFIG, texture_views, textures, write_textures
 
 from vpr_ros.config import LossConfig, TrainConfig, ValidationConfig
 from vpr_ros.errors import CheckpointError, ConfigError, DatasetError
-from vpr_ros.models.dinov2 import VIT_TINY, VisionTransformer
+from vpr_ros.models.networks.dinov2 import VIT_TINY, VisionTransformer
 from vpr_ros.models.registry import untrained_model
 from vpr_ros.training.distill import load_teacher
 from vpr_ros.training.job import Job, carry_out, get_ready

@@ -24,7 +24,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from vpr_ros.models.export import export_onnx
+    from vpr_ros.models.engines.export import export_onnx
 
     if not Path(arguments.onnx).absolute().parent.is_dir():
         raise ConfigError(f'no folder {Path(arguments.onnx).parent} to write the model to')

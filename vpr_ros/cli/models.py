@@ -17,8 +17,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from vpr_ros.models.checkpoint import read_header
     from vpr_ros.models.registry import MODELS
+    from vpr_ros.models.weights.checkpoint import read_header
 
     if arguments.checkpoint:
         header = read_header(arguments.checkpoint)

@@ -30,9 +30,9 @@ def add_command(kinds: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from vpr_ros.models.calibration import calibrate
+    from vpr_ros.models.engines.calibration import calibrate
+    from vpr_ros.models.engines.runtime import resolve_device, resolve_precision
     from vpr_ros.models.registry import load_model
-    from vpr_ros.models.runtime import resolve_device, resolve_precision
     from vpr_ros.synthetic.demo import demo_pictures
 
     resolve_precision('int8', resolve_device('cpu'))

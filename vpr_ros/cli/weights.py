@@ -15,7 +15,7 @@ from vpr_ros.cli.console import console, progress
 from vpr_ros.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vpr_ros.models.convert import WeightsFile
+    from vpr_ros.models.weights.convert import WeightsFile
 
 MEGABYTE = 10**6
 
@@ -47,7 +47,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def run_list(arguments: argparse.Namespace) -> None:
-    from vpr_ros.models.published import PUBLISHED, fetched_weights
+    from vpr_ros.models.weights.published import PUBLISHED, fetched_weights
 
     table = Table('name', 'licence', 'here', 'what')
     for name, entry in PUBLISHED.items():
@@ -61,7 +61,7 @@ def run_list(arguments: argparse.Namespace) -> None:
 
 
 def run_fetch(arguments: argparse.Namespace) -> None:
-    from vpr_ros.models.fetch import Wish, fetch
+    from vpr_ros.models.weights.fetch import Wish, fetch
 
     keys = ('name', 'folder', 'url', 'sha256', 'verify', 'again')
     wish = Wish(**{key: getattr(arguments, key) for key in keys})
@@ -83,7 +83,7 @@ def run_fetch(arguments: argparse.Namespace) -> None:
 
 
 def run_convert(arguments: argparse.Namespace) -> None:
-    from vpr_ros.models.convert import convert
+    from vpr_ros.models.weights.convert import convert
 
     if not Path(arguments.output).absolute().parent.is_dir():
         raise ConfigError(f'no folder {Path(arguments.output).parent} to write the weights to')
@@ -91,7 +91,7 @@ def run_convert(arguments: argparse.Namespace) -> None:
 
 
 def run_info(arguments: argparse.Namespace) -> None:
-    from vpr_ros.models.convert import inspect
+    from vpr_ros.models.weights.convert import inspect
 
     _show(inspect(arguments.file))
 

@@ -12,8 +12,8 @@ from vpr_ros.errors import ConfigError, VprError
 from vpr_ros.evaluation.fresh_process import call_in_fresh_process
 from vpr_ros.evaluation.speed_record import Case, Row, Speed
 from vpr_ros.evaluation.speed_row import Memory, Tell, measure, weigh
-from vpr_ros.models.machine import machine
-from vpr_ros.models.runtime import resolve_device
+from vpr_ros.models.engines.machine import machine
+from vpr_ros.models.engines.runtime import resolve_device
 
 ON_A_CPU = ('sage_nano', 'sage_vits', 'folpp_vits', 'sage_vitb')
 ON_A_GPU = (*ON_A_CPU, 'folpp_vitb', 'sage_vitl', 'folpp_vitl')

@@ -11,13 +11,13 @@ import numpy as np
 
 from vpr_ros.errors import ConfigError
 from vpr_ros.evaluation.answers import timing
-from vpr_ros.models.runtime import resolve_device, resolve_precision
-from vpr_ros.models.stages import RANDOM, check_model
+from vpr_ros.models.engines.runtime import resolve_device, resolve_precision
+from vpr_ros.models.engines.stages import RANDOM, check_model
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from vpr_ros.models.network import PlaceNetwork
+    from vpr_ros.models.networks.network import PlaceNetwork
 
 FORMAT = 'vpr_ros speed 1'
 WARM_UP = 3

@@ -15,12 +15,10 @@ import numpy as np
 from vpr_ros.bags.images import image_from_message
 from vpr_ros.errors import DeviceError
 from vpr_ros.evaluation.speed_record import WARM_UP, Case, Row, Samples, figures
-from vpr_ros.models.flops import flops
-from vpr_ros.models.machine import Footprint, gpu_state
-from vpr_ros.models.network import PlaceNetwork
-from vpr_ros.models.place_model import PlaceModel
-from vpr_ros.models.runtime import probe_image, resolve_device
-from vpr_ros.models.stages import (
+from vpr_ros.models.engines.flops import flops
+from vpr_ros.models.engines.machine import Footprint, gpu_state
+from vpr_ros.models.engines.runtime import probe_image, resolve_device
+from vpr_ros.models.engines.stages import (
     RANDOM,
     least_cosine,
     model_to_time,
@@ -30,6 +28,8 @@ from vpr_ros.models.stages import (
     random_ranges,
     stages,
 )
+from vpr_ros.models.networks.network import PlaceNetwork
+from vpr_ros.models.place_model import PlaceModel
 
 JPEG_QUALITY = 90
 

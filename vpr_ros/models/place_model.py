@@ -13,10 +13,10 @@ import torch
 
 from vpr_ros.errors import CheckpointError, ConfigError
 from vpr_ros.image import check_tensor, to_batch
-from vpr_ros.models.int8 import read_ranges
-from vpr_ros.models.network import PlaceNetwork
-from vpr_ros.models.published import PUBLISHED
-from vpr_ros.models.runtime import Placement, Runtime, resolve_device, resolve_precision
+from vpr_ros.models.engines.int8 import read_ranges
+from vpr_ros.models.engines.runtime import Placement, Runtime, resolve_device, resolve_precision
+from vpr_ros.models.networks.network import PlaceNetwork
+from vpr_ros.models.weights.published import PUBLISHED
 from vpr_ros.records import Features, ImageInput
 
 T = TypeVar('T')

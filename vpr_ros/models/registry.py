@@ -11,17 +11,17 @@ from pathlib import Path
 import torch
 
 from vpr_ros.errors import ConfigError
-from vpr_ros.models.checkpoint import load_checkpoint
-from vpr_ros.models.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, VIT_TINY, VitConfig
-from vpr_ros.models.fol import Fol, FolConfig
-from vpr_ros.models.folpp import Folpp, FolppConfig
-from vpr_ros.models.heads import load_head
-from vpr_ros.models.network import PlaceNetwork
+from vpr_ros.models.networks.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, VIT_TINY, VitConfig
+from vpr_ros.models.networks.fol import Fol, FolConfig
+from vpr_ros.models.networks.folpp import Folpp, FolppConfig
+from vpr_ros.models.networks.network import PlaceNetwork
+from vpr_ros.models.networks.sage import Sage, SageConfig
+from vpr_ros.models.networks.sage_cross import CrossConfig, SageCross
 from vpr_ros.models.place_model import PlaceModel
-from vpr_ros.models.published import fetched_weights
-from vpr_ros.models.released import is_backbone
-from vpr_ros.models.sage import Sage, SageConfig
-from vpr_ros.models.sage_cross import CrossConfig, SageCross
+from vpr_ros.models.weights.checkpoint import load_checkpoint
+from vpr_ros.models.weights.heads import load_head
+from vpr_ros.models.weights.published import fetched_weights
+from vpr_ros.models.weights.released import is_backbone
 from vpr_ros.records import ImageInput
 
 NANO_VIT = VitConfig(

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vpr_ros.errors import CheckpointError
-from vpr_ros.models.checkpoint import load_strictly
-from vpr_ros.models.dinov2 import VIT_TINY, VisionTransformer
+from vpr_ros.models.networks.dinov2 import VIT_TINY, VisionTransformer
+from vpr_ros.models.weights.checkpoint import load_strictly
 
 TARGET_BLOCK = 5
 GEM_POWER = 3.0

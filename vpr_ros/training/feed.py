@@ -15,7 +15,7 @@ from vpr_ros.config import AugmentConfig, TrainConfig
 from vpr_ros.errors import ConfigError, DatasetError
 from vpr_ros.image import normalise
 from vpr_ros.models import PlaceModel
-from vpr_ros.models.dinov2 import Stream
+from vpr_ros.models.networks.dinov2 import Stream
 from vpr_ros.training.augment import augment
 from vpr_ros.training.loader import Loader, stored_size
 from vpr_ros.training.objective import Inputs

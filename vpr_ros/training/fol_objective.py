@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from vpr_ros.config import LossConfig
-from vpr_ros.models.dinov2 import Stream
-from vpr_ros.models.fol import Fol, FolMaps
-from vpr_ros.models.fol_masks import largest, saliency, soft_mask
-from vpr_ros.models.folpp import Folpp
+from vpr_ros.models.networks.dinov2 import Stream
+from vpr_ros.models.networks.fol import Fol, FolMaps
+from vpr_ros.models.networks.fol_masks import largest, saliency, soft_mask
+from vpr_ros.models.networks.folpp import Folpp
 from vpr_ros.training.fol_losses import (
     correspondence_loss,
     hardest_triplets,

@@ -14,10 +14,10 @@ import torch
 from vpr_ros.config import TrainConfig, to_dict
 from vpr_ros.errors import ConfigError, DatasetError
 from vpr_ros.models import PlaceModel, save_checkpoint
-from vpr_ros.models.checkpoint import Header, load_backbone
-from vpr_ros.models.heads import HeadHeader, save_head
+from vpr_ros.models.engines.runtime import resolve_device
 from vpr_ros.models.registry import load_model, untrained_model
-from vpr_ros.models.runtime import resolve_device
+from vpr_ros.models.weights.checkpoint import Header, load_backbone
+from vpr_ros.models.weights.heads import HeadHeader, save_head
 from vpr_ros.training.distill import Teacher, load_teacher
 from vpr_ros.training.distributed import Team, leads_the_team
 from vpr_ros.training.feed import PictureFeed

@@ -13,10 +13,10 @@ from vpr_ros.config import LossConfig, TrainConfig
 from vpr_ros.errors import ConfigError
 from vpr_ros.image import normalise
 from vpr_ros.models import PlaceModel
-from vpr_ros.models.dinov2 import Stream
-from vpr_ros.models.fol import Fol
-from vpr_ros.models.folpp import Folpp
-from vpr_ros.models.sage import Sage
+from vpr_ros.models.networks.dinov2 import Stream
+from vpr_ros.models.networks.fol import Fol
+from vpr_ros.models.networks.folpp import Folpp
+from vpr_ros.models.networks.sage import Sage
 from vpr_ros.training.distill import Teacher
 from vpr_ros.training.distributed import Team
 from vpr_ros.training.fol_objective import fol_objective

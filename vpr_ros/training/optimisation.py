@@ -9,8 +9,8 @@ import torch
 
 from vpr_ros.config import TrainConfig
 from vpr_ros.errors import ConfigError, DatasetError
-from vpr_ros.models.network import PlaceNetwork
-from vpr_ros.models.sage import Sage
+from vpr_ros.models.networks.network import PlaceNetwork
+from vpr_ros.models.networks.sage import Sage
 
 GRADIENT_NORM = 1.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vpr_ros.config import TrainConfig
 from vpr_ros.models import PlaceModel
-from vpr_ros.models.runtime import resolve_device
+from vpr_ros.models.engines.runtime import resolve_device
 from vpr_ros.training.distill import Teacher
 from vpr_ros.training.distributed import join_team
 from vpr_ros.training.feed import Feed

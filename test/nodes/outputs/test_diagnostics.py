@@ -13,7 +13,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from waiting import eventually
 
-from vpr_ros.models.runtime import Placement
+from vpr_ros.models.engines.runtime import Placement
 from vpr_ros.nodes.inputs.image_input import ImageInput
 from vpr_ros.nodes.outputs.diagnostics import diagnostics
 from vpr_ros.nodes.outputs.statistics import STAGES, Figures, Recent, Spread

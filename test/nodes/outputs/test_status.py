@@ -13,7 +13,7 @@ from builtin_interfaces.msg import Time
 from vpr_msgs.msg import VprStatus
 from vpr_ros.maps.compress import Compression, compress
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
-from vpr_ros.models.runtime import Placement
+from vpr_ros.models.engines.runtime import Placement
 from vpr_ros.nodes.inputs.flow import Flow, Trouble
 from vpr_ros.nodes.outputs.statistics import Figures, Recent, Spread
 from vpr_ros.nodes.outputs.status import (

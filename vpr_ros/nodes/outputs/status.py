@@ -12,7 +12,7 @@ from builtin_interfaces.msg import Time
 
 from vpr_msgs.msg import MapInfo, VprStatus
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
-from vpr_ros.models.runtime import Placement
+from vpr_ros.models.engines.runtime import Placement
 from vpr_ros.nodes.inputs.flow import Flow, Trouble
 from vpr_ros.nodes.outputs.messages import to_time
 from vpr_ros.nodes.outputs.statistics import Figures, Recent

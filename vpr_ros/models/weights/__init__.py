@@ -1,0 +1,1 @@
+"""Files of weights: ours, those that others published, and the way from one to the other."""
