@@ -20,191 +20,20 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
+from sampler_batches import look_at_batches
+from sampler_case import VARIANTS, VERSIONS, Setting, make_config, make_model, stored
+from sampler_report import report
+from sampler_tests import REAL_SETS, on_real, on_town
 
-from vpr_ros.config import AugmentConfig, SamplerConfig, TrainConfig, ValidationConfig
-from vpr_ros.evaluation.datasets import LoopSet, PairSet, read_dataset
-from vpr_ros.evaluation.evaluate import DescribedSet, Options, evaluate_descriptors
-from vpr_ros.evaluation.precision_recall import ranking_auc
-from vpr_ros.evaluation.protocols import Track, TruthRule
-from vpr_ros.models import PlaceModel
-from vpr_ros.models.networks.dinov2 import VIT_TINY
-from vpr_ros.models.networks.sage import Sage, SageConfig
-from vpr_ros.models.registry import INPUT_TINY, NANO_HEAD, NANO_VIT, load_model
-from vpr_ros.models.weights.checkpoint import load_backbone
-from vpr_ros.training.feed import PictureFeed, StoredFeed, store_views
 from vpr_ros.training.sources import open_views
 from vpr_ros.training.train import Step, Watcher, train
-from vpr_ros.training.views import ViewSet, joined
-
-VARIANTS: dict[str, dict] = {
-    'places': {'kind': 'places'},
-    'cliques': {'kind': 'cliques'},
-    'sage': {'kind': 'sage'},
-    'sage-offline': {'kind': 'sage', 'online': False},
-    'sage-unweighted': {'kind': 'sage', 'weighted': False},
-    'sage-nosoft': {'kind': 'sage'},
-    'sharp-unweighted': {'kind': 'sage', 'sharpness': 8.0, 'weighted': False},
-}
-REAL_SETS = ('euroc', 'duckietown', 'corridor', 'tower-floors', 'tower-seconds', 'landmark-pairs')
-SHARED = Path(__file__).resolve().parents[2] / 'shared' / 'data'
-RULE = TruthRule('town', positive_m=25.0, heading_deg=45.0)
-SIDE = 160
-VERSIONS = 2
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all runs share."""
-
-    train: tuple[str, ...]
-    test: str
-    backbone: str
-    out: Path
-    steps: int
-    epochs: int
-    places: int
-    rate: float
-
-
-def make_model(setting: Setting, seed: int, soft: bool = True) -> PlaceModel:
-    """The bundled sage_nano; or, where a backbone is given, sage_vitti under a random head."""
-    torch.manual_seed(seed)
-    if setting.backbone:
-        name, network = 'sage_vitti', Sage(VIT_TINY, SageConfig(soft_probing=soft))
-        spec = INPUT_TINY
-    else:
-        bundled = load_model('sage_nano')
-        name, spec = bundled.name, bundled.input
-        network = Sage(NANO_VIT, replace(NANO_HEAD, soft_probing=soft))
-        network.load_state_dict(bundled.network.state_dict(), strict=soft)
-    model = PlaceModel(name, network, replace(spec, size=(SIDE, SIDE)))
-    if setting.backbone:
-        load_backbone(model, setting.backbone)
-    model.network.eval()
-    return model
-
-
-def make_config(setting: Setting, variant: str, seed: int) -> TrainConfig:
-    sampler = replace(SamplerConfig(heading_rad=0.8), **VARIANTS[variant])
-    # What is mined once is mined for all steps, as much as the others mine in all.
-    once = sampler.kind == 'cliques' or (sampler.kind == 'sage' and not sampler.online)
-    epoch = setting.steps // (1 if once else setting.epochs)
-    name = 'sage_vitti' if setting.backbone else 'sage_nano'
-    return TrainConfig(
-        model=name, trainable='head', device='cpu', precision='bf16', seed=seed,
-        steps=setting.steps, epoch_steps=epoch,
-        places_per_batch=setting.places, views_per_place=4, learning_rate=setting.rate,
-        average=0.9, save_every=10**9, sampler=sampler, validation=ValidationConfig(share=0.0),
-        augment=AugmentConfig(smallest_crop=0.7, tilt_deg=4.0, random_ops=0),
-    )  # fmt: skip
-
-
-class Pictures:
-    """Pictures of an evaluation set."""
-
-    def __init__(self, images: list[np.ndarray]) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def name(self, index: int) -> str:
-        return str(index)
-
-    def read(self, index: int) -> np.ndarray:
-        return self.images[index]
-
-    def check(self, index: int) -> str:
-        return ''
-
-
-def views_of(images: list[np.ndarray]) -> ViewSet:
-    none = np.zeros(len(images), np.int64)
-    nowhere = np.full((len(images), 2), np.nan)
-    return ViewSet(Pictures(images), nowhere, nowhere[:, 0], none, none, none, ('images',))
-
-
-def stored(name: str, views: ViewSet, setting: Setting, versions: int) -> StoredFeed:
-    """Streams of views behind the frozen blocks, made once."""
-    folder = setting.out / 'streams' / name
-    model = make_model(setting, 0)
-    config = replace(make_config(setting, 'places', 0), stored_views=versions)
-    frozen = model.network.first_adapted
-    if (folder / 'done').exists():
-        return StoredFeed.reopened(folder, (SIDE // 16, SIDE // 16), frozen)
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = PictureFeed(views, model, config, torch.device('cpu'))
-    with torch.autocast('cpu', torch.bfloat16):
-        feed = store_views(pictures, len(views), model, config, folder, frozen)
-    feed.file.flush()
-    (folder / 'done').touch()
-    return feed
-
-
-def describe(model: PlaceModel, feed: StoredFeed) -> np.ndarray:
-    model.network.eval()
-    rows = []
-    with torch.inference_mode(), torch.autocast('cpu', torch.bfloat16):
-        for stream in feed.plain(np.arange(feed.file.shape[1])):
-            rows.append(model.network(stream).float().numpy())
-    x = np.concatenate(rows)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def track_of(views: ViewSet, rows: np.ndarray) -> Track:
-    flat = np.column_stack([views.position_m[rows], np.zeros(len(rows))])
-    half = views.heading_rad[rows] / 2
-    zero = np.zeros((len(rows), 2))
-    return Track(positions_m=flat, quaternions=np.column_stack([zero, np.sin(half), np.cos(half)]))
-
-
-def test_town(model: PlaceModel, views: ViewSet, feed: StoredFeed) -> dict[str, float]:
-    """Each session of the test town against the last one, which is the reference; and the mean."""
-    x = describe(model, feed)
-    reference = np.flatnonzero(views.sessions == views.sessions.max())
-    rows: dict[str, float] = {}
-    found = []
-    for session in np.unique(views.sessions)[:-1]:
-        queries = np.flatnonzero(views.sessions == session)
-        sides = [DescribedSet(x[r], track_of(views, r)) for r in (queries, reference)]
-        result = evaluate_descriptors(*sides, RULE, options=Options(replicates=0))
-        best = result.single_best
-        name = Path(views.pictures.name(int(queries[0]))).parent.name
-        rows[f'R@1 {name}'] = result.recall.of_matchable[0]
-        found.append([
-            result.recall.of_matchable[0], best.average_precision, best.recall_at_100_precision,
-        ])  # fmt: skip
-    means = np.mean(np.array(found, float), axis=0)
-    return dict(zip(('R@1', 'AP', 'R@100P'), means.tolist(), strict=True)) | rows
-
-
-def test_real(model: PlaceModel, name: str, setting: Setting) -> dict[str, float]:
-    data = read_dataset(name, SHARED)
-    parts = (
-        [data.images] if isinstance(data, (LoopSet, PairSet)) else [data.queries, data.references]
-    )
-    x = [
-        describe(model, stored(f'{name}-{n}', views_of([*part]), setting, 0))
-        for n, part in enumerate(parts)
-    ]
-    if isinstance(data, PairSet):
-        return {'AUC': ranking_auc(data.similarities(x[0]), data.same)}
-    if isinstance(data, LoopSet):
-        sides, rule = (DescribedSet(x[0], data.track), None), data.rule
-    else:
-        sides = (DescribedSet(x[0], data.query_track), DescribedSet(x[1], data.reference_track))
-        rule = data.truth
-    result = evaluate_descriptors(*sides, rule, options=Options(replicates=0))
-    return {
-        'R@1': result.recall.of_matchable[0],
-        'AP': result.single_best.average_precision or 0.0,
-    }
+from vpr_ros.training.views import joined
 
 
 def one_run(setting: Setting, variant: str, seed: int) -> None:
@@ -222,19 +51,19 @@ def one_run(setting: Setting, variant: str, seed: int) -> None:
         busy[0] += step.seconds
         pairs.append(step.active_pairs)
         if (step.number + 1) % quarter == 0 and step.number + 1 < config.steps:
-            curve[step.number + 1] = test_town(model, test, test_feed)
+            curve[step.number + 1] = on_town(model, test, test_feed)
 
     started = time.monotonic()
     folder = setting.out / 'runs' / f'{variant}-{seed}'
     train(model, views, config, folder, watcher=Watcher(step=watch), feed=feed)
     seconds = time.monotonic() - started
-    town = test_town(model, test, test_feed)
+    town = on_town(model, test, test_feed)
     curve[config.steps] = town
     record = {
         'variant': variant, 'seed': seed, 'seconds': seconds, 'seconds_in_steps': busy[0],
         'active_pairs': float(np.mean(pairs)), 'curve': curve,
         'town': town,
-        'real': {name: test_real(model, name, setting) for name in REAL_SETS},
+        'real': {name: on_real(model, name, setting) for name in REAL_SETS},
         'config': json.loads(json.dumps(asdict(config), default=str)),
     }  # fmt: skip
     (folder / 'result.part').write_text(json.dumps(record))
@@ -251,9 +80,9 @@ def prepare(setting: Setting, console: Console) -> None:
     )
     stored('train', views, setting, VERSIONS)
     stored('test', test, setting, 0)
-    test_real_sets = make_model(setting, 0)
+    model = make_model(setting, 0)
     for name in REAL_SETS:
-        test_real(test_real_sets, name, setting)
+        on_real(model, name, setting)
 
 
 def run_all(
@@ -307,14 +136,10 @@ def main() -> int:
         return 0
     console = Console()
     prepare(setting, console)
-    from sampler_batches import look_at_batches
-
     look_at_batches(setting, arguments.variants, console)
     if arguments.look:
         return 0
     run_all(setting, arguments.variants, arguments.seeds, arguments.jobs, console)
-    from sampler_report import report
-
     report(setting.out, console)
     return 0
 

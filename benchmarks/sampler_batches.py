@@ -7,17 +7,8 @@ import json
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from sampler import (
-    REAL_SETS,
-    VERSIONS,
-    Setting,
-    describe,
-    make_config,
-    make_model,
-    stored,
-    test_real,
-    test_town,
-)
+from sampler_case import VERSIONS, Setting, describe, make_config, make_model, stored
+from sampler_tests import REAL_SETS, on_real, on_town
 
 from vpr_ros.training.sampling import Plan, build_sampler
 from vpr_ros.training.sources import open_views
@@ -40,8 +31,8 @@ def look_at_batches(setting: Setting, variants: list[str], console: Console) -> 
         table.add_row(variant, *(f'{value:.3f}' for value in rows[variant].values()))
     console.print(table)
     tests = joined(open_views((setting.test,)))
-    town = test_town(model, tests, stored('test', tests, setting, 0))
-    real = [next(iter(test_real(model, name, setting).values())) for name in REAL_SETS]
+    town = on_town(model, tests, stored('test', tests, setting, 0))
+    real = [next(iter(on_real(model, name, setting).values())) for name in REAL_SETS]
     console.print(
         f'before learning: town R@1 {town["R@1"]:.3f}, AP {town["AP"]:.3f}; '
         f'mean of the real sets {np.mean(real):.3f}'
