@@ -21,7 +21,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ from vpr_ros.evaluation.reliability import (
 from vpr_ros.evaluation.rides import play, ride_through
 from vpr_ros.evaluation.stages import Stage, by_similarity, scored
 from vpr_ros.models import PlaceModel, build_model
-from vpr_ros.recognition.calibration import fit, held_out
+from vpr_ros.recognition.fitting import fit, held_out
 from vpr_ros.records import Signals
 from vpr_ros.threads import share_the_processor
 
@@ -55,10 +55,11 @@ SHARED = ('euroc', 'duckietown', 'kitti-noloop', 'corridor', 'tower-floors', 'to
 # Of those tried the best across sets, see docs/calibration.md
 SIGNALS = {
     'calibration.json': ('z_score', 'gap'),
-    'calibration_verified.json': ('z_score', 'gap', 'inliers'),
+    'calibration_verified.json': ('z_score', 'margin'),
 }
 CONFIG = RecognizerConfig(
-    verification=VerificationConfig(candidates=3), temporal=TemporalConfig('none')
+    verification=VerificationConfig(candidates=3, below_threshold=True),
+    temporal=TemporalConfig('none'),
 )
 TOWN_STEP = 3
 TOWN_RULE = TruthRule('town', 10.0, 20.0, heading_deg=45.0)
@@ -106,13 +107,21 @@ def asked(arguments: argparse.Namespace) -> Iterator[tuple[str, LoopSet | Retrie
         yield from towns(Path(arguments.town), Path(arguments.stranger))
 
 
+def cached(path: Path) -> list[tuple[Signals, bool]] | None:
+    """What was stored there; None: nothing, or before there were all signals of today."""
+    rows = json.loads(path.read_text()) if path.exists() else []
+    if not rows or set(rows[0][0]) != {field.name for field in fields(Signals)}:
+        return None
+    return [(Signals(**one), right) for one, right in rows]
+
+
 def answered(
     model: PlaceModel, data: LoopSet | RetrievalSet, cache: Path
 ) -> list[tuple[Signals, bool]]:
     """Signals of the best place of each query, and whether it is right; ignored ones left out."""
     path = cache / f'{model.require_weights()[:16]} {data.name}.json'
-    if path.exists():
-        return [(Signals(**one), right) for one, right in json.loads(path.read_text())]
+    if (known := cached(path)) is not None:
+        return known
     with progress(f'{model.name} {data.name}') as report:
         ride = ride_through(model, data, report)
     stage = Stage('', lambda config: config, by_similarity)

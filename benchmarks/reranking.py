@@ -5,7 +5,8 @@
 
 First the time of 100 candidates of 128 patches each, made up: unpacking them from what a map
 stores, matching them, and both with the sorting as the front door does it, for a fixed pool and
-for one that adapts to similarities that fall evenly from 0.8 to 0.3. With a GPU also there;
+for one that adapts to similarities that fall evenly from 0.8 to 0.3, by them alone and by the
+reliability of the query as well. With a GPU also there;
 matching includes the way of the candidates to it. --released adds FoL's rule on 3,365 positions.
 
 Then the shared sets (see shared_sets.py): each query is answered in every way, in turn and in
@@ -49,10 +50,11 @@ from vpr_ros.records import Candidate, LocalFeatures, Place  # noqa: E402
 DEFAULT_ROOT = Path(__file__).resolve().parents[2] / 'shared' / 'data'
 SETS = ('euroc', 'duckietown', 'kitti-noloop', 'corridor', 'toy-streetview', 'tower-floors',
         'tower-seconds')  # fmt: skip
-FIXED = RerankingConfig('folpp', similarity_range=2.0, deviations=-10.0)
+FIXED = RerankingConfig('folpp', similarity_range=2.0, deviations=-10.0, by_reliability=False)
 WAYS = {
     'none': RerankingConfig('none'),
     'adaptive': RerankingConfig('folpp'),
+    'by similarity': RerankingConfig('folpp', by_reliability=False),
     'fixed': FIXED,
     'FoL': RerankingConfig('fol'),
 }
@@ -137,14 +139,20 @@ def measure_time(device: str, repeat: int) -> list[Percentiles]:
             query, candidates, lambda ids: unpack([blobs[i] for i in ids])
         )
 
-    pool = build_reranker(WAYS['adaptive']).rerank(
-        query, candidates, lambda ids: unpack([blobs[i] for i in ids])
-    ).pool  # fmt: skip
+    def pool(way: str) -> int:
+        return build_reranker(WAYS[way]).rerank(
+            query, candidates, lambda ids: unpack([blobs[i] for i in ids])
+        ).pool  # fmt: skip
+
+    adaptive = [
+        timed(f'FoL++ {way} ({pool(way)})', device, repeat, whole(WAYS[way]))
+        for way in ('by similarity', 'adaptive')
+    ]
     return [
         timed('unpack 100', device, repeat, lambda: unpack(blobs)),
         timed('match 100', device, repeat, lambda: match(query, places)),
         timed('FoL++ fixed', device, repeat, whole(FIXED)),
-        timed(f'FoL++ adaptive ({pool})', device, repeat, whole(WAYS['adaptive'])),
+        *adaptive,
         timed('FoL', device, repeat, whole(WAYS['FoL'])),
     ]
 

@@ -31,7 +31,8 @@ from vpr_ros.evaluation.stage_report import stage_table
 from vpr_ros.evaluation.stages import compare
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import build_model
-from vpr_ros.recognition.calibration import DEFAULT, VERIFIED, fit
+from vpr_ros.recognition.calibration import DEFAULT, VERIFIED
+from vpr_ros.recognition.fitting import fit
 from vpr_ros.records import Signals
 from vpr_ros.threads import share_the_processor
 

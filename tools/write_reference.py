@@ -57,6 +57,10 @@ HEARD = (
         'depth', 'sensor_msgs/msg/Image', SENSOR,
         '`depth` true; aligned with the image, 16UC1 in mm or 32FC1 in m',
     ),
+    Channel(
+        'depth/compressedDepth', 'sensor_msgs/msg/CompressedImage', SENSOR,
+        '`depth` true and `depth_transport` compressedDepth; remap `depth`, the suffix follows',
+    ),
     Channel('odom', 'nav_msgs/msg/Odometry', SENSOR, '`pose_input` odometry'),
     Channel('odom', 'geometry_msgs/msg/PoseStamped', SENSOR, '`pose_input` pose'),
     Channel(
@@ -150,7 +154,7 @@ GROUPS = {
     'Mode, map, frames': ('mode', 'map', 'autosave_s', 'map_frame', 'base_frame', 'odom_frame'),
     'Cameras': (
         'cameras', 'camera_gap_s', 'camera_frame', 'image_transport', 'camera_info', 'depth',
-        'depth_gap_s',
+        'depth_transport', 'depth_gap_s',
     ),
     'Poses': ('pose_input', 'pose.'),
     'Which images are looked at': (

@@ -69,6 +69,8 @@ class Frame:
     stamp_ns: int
     topic: str = ''
     frame_id: str = ''
+    recorded_ns: int = field(default=0, compare=False)  # time of the recording
+    depth: np.ndarray | None = field(default=None, repr=False, compare=False)  # (H, W), metres
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,25 +220,24 @@ class Candidate:
     score: float | None = None  # fused score of the re-ranking
     matches: int | None = None  # mutual nearest neighbours among the local features
     verification: Verification | None = None
+    tried: bool = False  # to verify it
     seen_by: str = ''  # camera of the query that found it
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Evidence for the best candidate from which its probability is computed; nan: not known.
-
-    The rival is the most similar place away from the best one.
-    """
+    """Evidence for the best candidate from which its probability is computed; nan: not known."""
 
     similarity: float  # cosine
     z_score: float = math.nan  # of it, among the places away from the best one
-    gap: float = math.nan  # to the rival
+    gap: float = math.nan  # to the rival: the most similar place away from the best one
     spread: float = math.nan  # of the poses of the candidates, 0 to 1 (SUE, clipped both ways)
     local: float = math.nan  # share of the query's local features that found their like
     inliers: float = math.nan  # of the geometric verification
     inlier_ratio: float = math.nan
     support: float = math.nan  # mass of the temporal filter about the best place, 0 to 1
     agreement: float = math.nan  # queries in a row whose best places lie together
+    margin: float = math.nan  # of inliers over those of verified places elsewhere, a log ratio
 
 
 class Verdict(IntEnum):
@@ -285,9 +286,7 @@ class Recognition:
     pool: int = 0  # candidates that were re-ranked
     similarities: np.ndarray | None = field(default=None, repr=False, compare=False)
     # (N,) float32, of every place of the map in its order; -inf: not searched
-    assumed: Pose | None = (
-        None  # T to the best place if the two cameras stood alike; None: not known
-    )
+    assumed: Pose | None = None  # T to the best place if the cameras stood alike; None: unknown
     descriptors: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     # (D,) float32 each, by the camera
 

@@ -22,8 +22,8 @@ from vpr_ros.evaluation.stages import (
     stages,
 )
 from vpr_ros.maps.place_map import PlaceMap
+from vpr_ros.recognition.described import Described, Query
 from vpr_ros.recognition.drive import DriveOptions
-from vpr_ros.recognition.pipeline import Described, Query
 from vpr_ros.records import (
     Candidate,
     LocalFeatures,

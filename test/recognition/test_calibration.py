@@ -1,95 +1,81 @@
-"""The calibrator: monotone, honest on small samples, and strict about what it reads."""
+"""The calibrator: what it says of signals, and how strict it is about what it reads."""
 
 import json
 import math
+from dataclasses import replace
+from importlib.resources import files
 
-import numpy as np
 import pytest
 from scipy.special import expit
 
 from vpr_ros.errors import MapError
 from vpr_ros.recognition.calibration import (
+    DEFAULT,
     DIRECTION,
+    FORMATS,
+    VERIFIED,
     Calibrator,
-    bounds_of,
-    fit,
-    held_out,
 )
 from vpr_ros.records import Signals
 
 
-def answers(count=1500, seed=0):
-    """Answers whose log odds are 2 z - 1, of five sets; the gap is noise."""
-    rng = np.random.default_rng(seed)
-    z, gap = rng.normal(size=(2, count))
-    right = rng.random(count) < expit(2 * z - 1)
-    signals = [Signals(0.5, float(a), float(b)) for a, b in zip(z, gap, strict=True)]
-    return signals, right, np.arange(count) * 5 // count
-
-
-@pytest.fixture(scope='module')
+@pytest.fixture
 def fitted():
-    return fit(*answers(), names=('z_score', 'gap', 'spread'))
+    return Calibrator(
+        ('z_score', 'gap'), mean=(3.0, 0.1), scale=(1.0, 0.05), weight=(1.2, 0.4),
+        missing=(0.0, -0.3), bias=-0.5, bounds=((0.2, 0.5), (0.7, 0.25)), fingerprint='abc',
+        data=('somewhere',),
+    )  # fmt: skip
 
 
-def test_it_finds_the_odds_that_made_the_answers(fitted):
-    for z in (-1.5, 0.0, 0.5, 1.5):
-        told = fitted.probability(Signals(0.5, z, 0.0))
-        assert told == pytest.approx(expit(2 * z - 1), abs=0.05)
-    assert 'spread' not in fitted.names  # never known
+@pytest.fixture
+def stepped(fitted):
+    return replace(fitted, knots=((-2.0, 0.1), (0.0, 0.3), (1.0, 0.9)))
 
 
-def test_no_weight_has_the_wrong_sign():
-    signals, right, groups = answers()
-    backwards = fit(signals, ~right, groups, ('z_score', 'gap'))
-    assert min(backwards.weight) >= 0.0
-    spread = [Signals(0.5, spread=one.z_score) for one in signals]
-    assert fit(spread, right, groups, ('spread',)).weight == (0.0,)
-    assert fit(spread, ~right, groups, ('spread',)).weight[0] < 0.0
+def test_the_probability_is_that_of_the_log_odds(fitted):
+    here = Signals(0.5, 4.0, 0.15)  # both one deviation above the mean
+    assert fitted.probability(here) == pytest.approx(expit(1.2 + 0.4 - 0.5))
+    assert fitted.probability(Signals(0.5, 4.0)) == pytest.approx(expit(1.2 - 0.3 - 0.5))
 
 
-def test_a_signal_that_is_sometimes_missing_speaks_by_its_absence():
-    signals, right, groups = answers()
-    some = [Signals(0.5) if k % 2 else one for k, one in enumerate(signals)]
-    found = fit(some, right, groups, ('z_score',))
-    share = right[1::2].mean()
-    assert found.probability(Signals(0.5)) == pytest.approx(share, abs=0.05)
+def test_knots_are_joined_by_lines_and_end_level(stepped):
+    assert (stepped.method, replace(stepped, knots=()).method) == ('isotonic', 'logistic')
+    # Log odds -0.5 at the means, and 1.2 more for each deviation of the z-score.
+    for z, expected in ((0.0, 0.1), (3.0, 0.25), (3.0 + 1.0 / 1.2, 0.6), (9.0, 0.9)):
+        assert stepped.probability(Signals(0.5, z, 0.1)) == pytest.approx(expected)
 
 
-def test_fitting_twice_gives_the_same(fitted):
-    assert fit(*answers(), names=('z_score', 'gap', 'spread')) == fitted
+def test_json_there_and_back(fitted, stepped):
+    for one in (fitted, stepped):
+        assert Calibrator.from_json(one.to_json(), 'here') == one
 
 
-def test_a_group_is_predicted_from_the_others_alone():
-    signals, right, groups = answers(300)
-    told = held_out(signals, right, groups, ('z_score',))
-    flipped = np.where(groups == 2, ~right, right)
-    again = held_out(signals, flipped, groups, ('z_score',))
-    assert np.array_equal(told[groups == 2], again[groups == 2])
-    assert not np.allclose(told[groups != 2], again[groups != 2])
+def test_calibrators_of_before_are_read_and_new_ones_are_not_mistaken_for_them(fitted, stepped):
+    record = json.loads(fitted.to_json())
+    assert record['format'] == 'vpr_ros calibrator 1' and 'knots' not in record
+    assert json.loads(stepped.to_json())['format'] == 'vpr_ros calibrator 2'
 
 
-def test_the_promise_holds_on_new_answers(fitted):
-    signals, right, _ = answers(20_000, seed=1)
-    probability = np.array([fitted.probability(one) for one in signals])
-    threshold = fitted.threshold_for(0.25)
-    accepted = probability >= threshold
-    assert accepted.any()
-    assert (~right[accepted]).mean() <= 0.25
-    assert fitted.threshold_for(0.4) <= threshold
+@pytest.mark.parametrize(
+    'knots',
+    [
+        [], None, [[0.0]], [[0.0, 0.5], [0.0, 0.6]], [[0.0, 0.6], [1.0, 0.5]], [[0.0, 0.0]],
+        [[0.0, 0.5], [1.0, 1.0]], [[0.0, '0.5'], [1.0, 'a']], 'drop',
+    ],
+)  # fmt: skip
+def test_garbled_knots_are_refused(stepped, knots):
+    record = {**json.loads(stepped.to_json()), 'knots': knots}
+    if knots == 'drop':
+        del record['knots']
+    with pytest.raises(MapError, match='calibrator of here'):
+        Calibrator.from_json(json.dumps(record), 'here')
 
 
-def test_few_answers_promise_little():
-    p = np.linspace(0.9, 0.99, 20)
-    few = Calibrator((), (), (), (), (), 0.0, bounds_of(p, np.ones(20, bool)))
-    assert math.isinf(few.threshold_for(0.05))  # 20 right ones of 20 do not show 5 %
-    assert few.threshold_for(0.3) < 1.0
-    many = bounds_of(np.linspace(0.5, 0.99, 2000), np.ones(2000, bool))
-    assert Calibrator((), (), (), (), (), 0.0, many).threshold_for(0.01) < 1.0
-
-
-def test_json_there_and_back(fitted):
-    assert Calibrator.from_json(fitted.to_json(), 'here') == fitted
+def test_a_calibrator_without_steps_must_not_say_that_it_has_some(fitted):
+    record = {**json.loads(fitted.to_json()), 'format': FORMATS['isotonic']}
+    with pytest.raises(MapError, match='calibrator of here'):
+        Calibrator.from_json(json.dumps(record), 'here')
 
 
 @pytest.mark.parametrize(
@@ -119,12 +105,13 @@ def test_a_number_too_large_is_refused(fitted):
         Calibrator.from_json(record, 'here')
 
 
-def test_the_default_can_be_read_and_uses_nothing_of_one_model():
-    from importlib.resources import files
-
-    text = (files('vpr_ros') / 'resource' / 'calibration.json').read_text(encoding='utf-8')
+@pytest.mark.parametrize('file', [DEFAULT, VERIFIED])
+def test_the_defaults_can_be_read_and_use_nothing_of_one_model(file):
+    text = (files('vpr_ros') / 'resource' / file).read_text(encoding='utf-8')
     default = Calibrator.from_json(text, 'the default')
     assert not default.fingerprint
     assert 'similarity' not in default.names and set(default.names) <= set(DIRECTION)
-    weak, strong = Signals(0.5, 2.0, 0.0), Signals(0.5, 6.0, 0.3)
+    assert ('margin' in default.names) == (file == VERIFIED)
+    weak, strong = Signals(0.5, 2.0, 0.0, margin=0.0), Signals(0.5, 6.0, 0.3, margin=1.5)
     assert default.probability(weak) < 0.5 < default.probability(strong)
+    assert default.threshold_for(1.1 * default.least_rate) < 1.0

@@ -19,8 +19,10 @@ from vpr_ros.errors import ConfigError, MapError
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import build_model, save_checkpoint
 from vpr_ros.models.registry import untrained_model
+from vpr_ros.recognition.calibration import default_calibrator
 from vpr_ros.recognition.over_time.agreement import NS
 from vpr_ros.recognition.recognizer import Recognizer
+from vpr_ros.recognition.signals import CHANCE_INLIERS
 from vpr_ros.recognition.thumbnails import encode_thumbnail
 from vpr_ros.records import Camera, Place, Pose, PoseKind, Verdict
 
@@ -75,6 +77,9 @@ def test_a_known_place_passes_every_stage(model):
     assert answer.pool >= 1 and best.matches is not None and best.score is not None
     assert 0.0 < answer.probability < 1.0
     assert answer.signals.inliers == best.verification.inliers
+    rivals = [x.verification.inliers for x in answer.candidates[1:] if x.verification]
+    counts = np.array([best.verification.inliers, max(rivals, default=0)])
+    assert answer.signals.margin == pytest.approx(-np.diff(np.log(counts + CHANCE_INLIERS))[0])
     assert 0.0 <= answer.ambiguity <= 1.0
     times = answer.timings
     assert min(times.search_ms, times.rerank_ms, times.verify_ms, times.decide_ms) > 0.0
@@ -208,3 +213,19 @@ def test_a_calibrator_of_another_model_or_garbled_is_refused(model):
     place_map.beside.put_calibrator('{}')
     with pytest.raises(MapError, match='calibrator'):
         Recognizer(model, place_map, FULL)
+
+
+def test_what_was_not_verified_is_judged_by_similarities_alone(model):
+    """Not by a calibrator that knows geometry as a rule, at geometry's average."""
+    place_map = map_of(model, 14)  # rivals enough for a z-score
+    config = replace(FULL, decision=replace(FULL.decision, similarity_threshold=0.999999))
+    answer = Recognizer(model, place_map, config).recognize(scene(3, 12), 100 * NS)
+    assert answer.verdict is Verdict.LOW_SIMILARITY
+    assert answer.best.verification is None and not answer.best.tried
+    assert answer.probability == default_calibrator(verified=False).probability(answer.signals)
+    assert answer.probability != default_calibrator(verified=True).probability(answer.signals)
+    config = replace(config, verification=replace(config.verification, below_threshold=True))
+    thorough = Recognizer(model, place_map, config).recognize(scene(3, 12), 100 * NS)
+    assert thorough.verdict is Verdict.LOW_SIMILARITY
+    assert thorough.best.verification.inliers > 40
+    assert thorough.probability > answer.probability

@@ -10,8 +10,8 @@ from vpr_ros.config import DecisionConfig, KeyframeConfig, RecognizerConfig
 from vpr_ros.errors import ConfigError
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import build_model, save_checkpoint
+from vpr_ros.recognition.described import Described, Query
 from vpr_ros.recognition.over_time.agreement import NS
-from vpr_ros.recognition.pipeline import Described, Query
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Place, Pose, Verdict
 

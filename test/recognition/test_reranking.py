@@ -15,6 +15,7 @@ from vpr_ros.recognition.reranking import (
     SIMILARITY_WEIGHT,
     build_reranker,
     fol_scores,
+    most_evidence,
     pool_size,
     reranked,
 )
@@ -153,7 +154,11 @@ def order(found):
     return [candidate.place.id for candidate in found.candidates]
 
 
-ALL = {'similarity_range': 2.0, 'deviations': -10.0}  # every candidate is re-ranked
+ALL = {
+    'similarity_range': 2.0,
+    'deviations': -10.0,
+    'by_reliability': False,
+}  # every candidate is re-ranked
 
 
 @pytest.mark.parametrize('least', [0.7, 0.0, -1.0])
@@ -361,6 +366,41 @@ def test_pool_worked_by_hand():
 def test_one_candidate_that_stands_out_is_not_re_ranked():
     assert pool([0.9, 0.7, 0.69, 0.68]) == 1
     assert pool([0.9, 0.7, 0.69, 0.68], similarity_range=0.3) == 4
+
+
+def test_reliability_says_how_far_a_candidate_can_rise():
+    """Mean reliability 0.25: evidence of 0.5 at most, which is 0.05 of similarity at w = 10."""
+    query, places = related(6, 8, 10)
+    query = replace(query, reliability=torch.full_like(query.reliability, 0.25))
+    assert most_evidence(query) == pytest.approx(0.5)
+    some = candidates(0.60, 0.56, 0.5501, 0.5499, 0.53, 0.5, 0.4, 0.3)
+    given = {'fewest': 1, 'deviations': -10.0, 'similarity_weight': 10.0}
+    pools = [
+        build_reranker(RerankingConfig('folpp', by_reliability=by, **given))
+        .rerank(query, some, reader(places)).pool
+        for by in (True, False)
+    ]  # fmt: skip
+    assert pools == [3, 6]
+
+
+@pytest.mark.parametrize('weight', [0.5, 2.0, 10.0])
+def test_what_reliability_leaves_out_could_not_have_been_the_best(weight):
+    """The same first place as of all candidates, and never more of them looked at."""
+    generator, looked_at = np.random.default_rng(3), []
+    for seed in range(30):
+        query, places = related(20 + seed, 12, 10)
+        low = replace(query, reliability=query.reliability * float(generator.uniform(0.0, 1.0)))
+        some = candidates(*np.sort(generator.uniform(0.2, 0.9, 12))[::-1].tolist())
+        given = {**ALL, 'fewest': 1, 'similarity_weight': weight}
+        few, every = (
+            build_reranker(RerankingConfig('folpp', **{**given, 'by_reliability': by}))
+            .rerank(low, some, reader(places))
+            for by in (True, False)
+        )  # fmt: skip
+        assert order(few)[0] == order(every)[0]
+        assert few.pool <= every.pool == 12
+        looked_at.append(few.pool)
+    assert np.mean(looked_at) < 12
 
 
 def test_pool_of_few_and_of_equal_candidates():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vpr_ros.recognition.neighbourhood import PlaceArrays
-from vpr_ros.recognition.signals import ambiguity, measure
-from vpr_ros.records import Place, Pose, Signals
+from vpr_ros.recognition.signals import CHANCE_INLIERS, ambiguity, margin, measure
+from vpr_ros.records import Candidate, Place, Pose, Signals, Verification
 
 S = 1_000_000_000
 
@@ -67,3 +67,33 @@ def test_ambiguity_falls_with_the_gap():
     assert told[:2] == [1.0, 1.0] and told[-1] == 0.0
     assert told == sorted(told, reverse=True)
     assert math.isnan(ambiguity(Signals(0.8)))
+
+
+def verified(row, inliers):
+    """A candidate with so many inliers; None: it was not verified."""
+    nothing = np.zeros((0, 2), np.float32)
+    found = None
+    if inliers is not None:
+        found = Verification('sift', '', nothing, nothing, np.ones(inliers, bool))
+    return Candidate(Place(row + 1, 0, 0), 0.5, verification=found)
+
+
+@pytest.mark.parametrize(
+    ('inliers', 'rival'),
+    [
+        ([(5, 40)], 0),
+        ([(5, 40), (9, None)], 0),  # elsewhere, and not looked at
+        ([(5, 40), (6, 30), (9, 10)], 10),  # the neighbour is no rival
+        ([(5, 9), (12, 25), (9, 10)], 25),
+    ],
+)
+def test_the_margin_is_over_places_elsewhere(inliers, rival):
+    rows = {row + 1: row for row in range(20)}
+    found = margin([verified(*one) for one in inliers], rows, line(20), 12.0)
+    best = inliers[0][1]
+    assert found == pytest.approx(math.log((best + CHANCE_INLIERS) / (rival + CHANCE_INLIERS)))
+
+
+def test_without_geometry_of_the_best_place_there_is_no_margin():
+    rows = {row + 1: row for row in range(20)}
+    assert math.isnan(margin([verified(5, None), verified(9, 30)], rows, line(20), 12.0))

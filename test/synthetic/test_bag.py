@@ -8,12 +8,18 @@ import cv2
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
+from rosbags.interfaces import QosDurability
 
-from vpr_ros.errors import BagError
+from vpr_ros.bags.cameras import read_camera
+from vpr_ros.bags.depth import RecordedDepth, depth_topic
+from vpr_ros.bags.reader import open_bag
+from vpr_ros.errors import BagError, ConfigError
 from vpr_ros.synthetic.bag import render_drive, write_bag
-from vpr_ros.synthetic.camera import Camera
+from vpr_ros.synthetic.camera import Camera, Eye
 from vpr_ros.synthetic.demo import write_demo
 from vpr_ros.synthetic.drives import Drive, plan_drive
+from vpr_ros.synthetic.render import render_with_depth
+from vpr_ros.synthetic.scene import Scene
 
 COUNT = 8
 
@@ -53,6 +59,7 @@ def test_the_bag_names_its_topics_and_counts(bag):
         '/camera/camera_info': ('sensor_msgs/msg/CameraInfo', COUNT),
         '/odom': ('nav_msgs/msg/Odometry', COUNT),
         '/ground_truth/pose': ('geometry_msgs/msg/PoseStamped', COUNT),
+        '/tf_static': ('tf2_msgs/msg/TFMessage', 1),
     }
 
 
@@ -93,6 +100,48 @@ def test_camera_info_is_that_of_the_camera(bag, drive):
     assert (info.height, info.width, info.distortion_model) == (60, 80, 'plumb_bob')
     np.testing.assert_array_equal(info.k.reshape(3, 3), drive.camera.matrix())
     np.testing.assert_array_equal(info.p.reshape(3, 4)[:, :3], drive.camera.matrix())
+
+
+def test_the_camera_is_mounted_where_it_looks_from(bag, drive):
+    with open_bag(bag) as recording:
+        camera = read_camera(recording, '/camera/image_raw/compressed', 'base_link')
+        assert read_camera(recording, '/camera/image_raw/compressed', 'odom').base is None
+    session = drive.session
+    eye = Eye.mounted(
+        drive.view(3), session.camera_height_m, session.camera_pitch_rad, drive.camera
+    )
+    seen = drive.poses[3] @ camera.base
+    np.testing.assert_allclose(seen.position_m, eye.position_m, atol=1e-9)
+    np.testing.assert_allclose(seen.rotation().as_matrix(), eye.axes.T, atol=1e-9)
+    (connection,) = [x for x in connections(bag) if x.topic == '/tf_static']
+    (offered,) = connection.ext.offered_qos_profiles
+    assert offered.durability is QosDurability.TRANSIENT_LOCAL  # else no tf listener hears it
+
+
+def connections(bag):
+    with AnyReader([bag]) as reader:
+        return list(reader.connections)
+
+
+def test_depth_is_that_of_the_picture_and_is_found_beside_it(town, drive, tmp_path):
+    bag = write_bag(tmp_path / 'deep', town, drive, 1, depth_m=20.0)
+    scene = Scene.build(town, drive.session)
+    with open_bag(bag) as recording:
+        topic = depth_topic(recording, '/camera/image_raw/compressed')
+        assert topic == '/camera/depth_registered/image_raw/compressedDepth'
+        depth = RecordedDepth(recording, topic, 0.0)
+        for k, frame in enumerate(recording.frames('/camera/image_raw/compressed')):
+            picture, metres = render_with_depth(scene, drive.view(k), drive.camera)
+            found = depth.at(frame)
+            assert np.abs(frame.image.astype(int) - picture).mean() < 6.0
+            near = metres <= 20.0
+            assert 0.2 < near.mean() < 0.9
+            np.testing.assert_allclose(found[near], metres[near], atol=6e-4)
+            assert not found[~near].any()
+    pictures = read(bag, '/camera/image_raw/compressed')
+    for (_, with_depth), without in zip(pictures, render_drive(town, drive, 1), strict=True):
+        decoded = cv2.imdecode(with_depth.data, cv2.IMREAD_COLOR)[..., ::-1]
+        assert np.abs(decoded.astype(int) - without).mean() < 6.0
 
 
 def test_the_bytes_depend_on_neither_run_nor_workers(bag, town, drive, tmp_path):
@@ -138,3 +187,10 @@ def test_the_demo_refuses_before_it_renders_anything(tmp_path):
     with pytest.raises(BagError, match='second exists already'):
         write_demo(tmp_path, progress=lambda *_: pytest.fail('rendered'))
     assert [f.name for f in tmp_path.iterdir()] == ['second']
+
+
+@pytest.mark.parametrize('depth_m', [-1.0, 66.0, float('nan')])
+def test_depth_that_16_bits_do_not_hold_is_refused(town, drive, tmp_path, depth_m):
+    with pytest.raises(ConfigError, match='at most 65.535 m'):
+        write_bag(tmp_path / 'deep', town, drive, 1, depth_m=depth_m)
+    assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ from street_views import middle_view, view_between
 
 from vpr_ros.synthetic.camera import Camera, Eye, View
 from vpr_ros.synthetic.lights import LIGHTS, Session
-from vpr_ros.synthetic.render import render, render_scene
+from vpr_ros.synthetic.render import render, render_scene, render_with_depth
 from vpr_ros.synthetic.routes import streets_alike
 from vpr_ros.synthetic.visibility import SPLIT, look
 
@@ -169,3 +169,42 @@ def test_a_house_in_the_face_and_a_look_at_the_sky_are_drawn(scene):
     corner = scene.town.buildings.footprints_m[0, 0]
     for view in (View(*corner, 0.3), View(-300.0, -300.0, np.pi), View(0.0, 0.0, 0.0, 0.0, -1.5)):
         assert render_scene(scene, view, Camera(60, 80, 50.0)).shape == (60, 80, 3)
+
+
+def test_depth_is_what_a_ray_meets_first_and_never_a_mean(town, other_scene):
+    """Against an exhaustive search: all but pixels on an edge, which see one side or the other."""
+    bare = replace(other_scene, town=replace(town, trees=town.trees[:0]))
+    rng, off, sky, checked = np.random.default_rng(1), 0, 0, 0
+    for street in range(0, len(town.plan.streets), 8):
+        view = middle_view(town, street)
+        session = bare.session
+        eye = Eye.mounted(view, session.camera_height_m, session.camera_pitch_rad, CAMERA)
+        picture, depth = render_with_depth(bare, view, CAMERA)
+        np.testing.assert_array_equal(picture, render_scene(bare, view, CAMERA))
+        x, y = rng.integers(0, 320, 100), rng.integers(0, 240, 100)
+        rays = np.column_stack([x, y, np.ones(100)]) @ eye.rays().T
+        met, _ = nearest_m(bare.polygons, eye, rays)
+        ground = np.where(rays[:, 2] < 0, -eye.position_m[2] / np.minimum(rays[:, 2], -1e-9), 1e9)
+        expected, found = np.minimum(met, ground), depth[y, x]
+        far = expected > 250.0
+        sky += int((found[far] == 0.0).sum())
+        off += int((np.abs(found[~far] - expected[~far]) > 0.01 * expected[~far]).sum())
+        checked += int((~far).sum())
+    assert checked > 300 and sky > 20
+    assert off < 0.06 * checked
+
+
+def test_leaves_are_as_far_as_their_tree(town, scene):
+    """A tree alone on the way ahead."""
+    view = middle_view(town, 3)
+    session = scene.session
+    eye = Eye.mounted(view, session.camera_height_m, session.camera_pitch_rad, CAMERA)
+    foot = eye.position_m + 6.0 * eye.axes[2] * [1.0, 1.0, 0.0]
+    tree = np.array([[foot[0], foot[1], 5.0, 0.0]])
+    alone = replace(scene, town=replace(town, trees=tree))
+    bare = replace(scene, town=replace(town, trees=tree[:0]))
+    depth, without = (render_with_depth(x, view, CAMERA)[1] for x in (alone, bare))
+    _, far = eye.project(np.array([foot[0], foot[1], 0.0]))
+    changed = depth != without
+    assert changed.mean() > 0.05
+    np.testing.assert_allclose(depth[changed], far, rtol=1e-5)

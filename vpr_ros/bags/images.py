@@ -53,7 +53,7 @@ def _converted(message: Any) -> np.ndarray:
             f'image encoding {message.encoding!r} is not known; '
             'expected one of sensor_msgs such as rgb8, mono8 or bayer_rggb8'
         )
-    pixels = _pixels(message, encoding)
+    pixels = pixels_of(message, encoding)
     try:
         return encoding.to_rgb(pixels)
     except cv2.error:
@@ -63,8 +63,12 @@ def _converted(message: Any) -> np.ndarray:
         ) from None
 
 
-def _pixels(message: Any, encoding: Encoding) -> np.ndarray:
-    """View of the message's data (H, W) or (H, W, C) in native byte order."""
+def pixels_of(message: Any, encoding: Encoding) -> np.ndarray:
+    """View of the message's data (H, W) or (H, W, C) in native byte order.
+
+    Raises:
+        ImageError: the message is not what it announces, or was cut.
+    """
     height, width, step = message.height, message.width, message.step
     if height < 1 or width < 1:
         raise ImageError(f'image of {height} x {width} pixels holds no picture')
@@ -100,7 +104,7 @@ def _decompressed(message: Any) -> np.ndarray:
         raise ImageError(
             f'{message.format!r} is depth, not a picture; choose the topic of a camera image'
         )
-    if _is_cut(data.tobytes()):
+    if is_cut(data.tobytes()):
         raise ImageError(f'{message.format!r} picture of {len(data)} bytes was cut before its end')
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
@@ -115,7 +119,7 @@ def _decompressed(message: Any) -> np.ndarray:
     return encoding.to_rgb(pixels)
 
 
-def _is_cut(data: bytes) -> bool:
+def is_cut(data: bytes) -> bool:
     """Tell whether a JPEG, PNG or WebP lacks its end; OpenCV would fill the rest with grey."""
     if data.startswith(b'\xff\xd8'):
         return data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')  # end of image, start of scan

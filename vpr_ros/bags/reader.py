@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rosbags.interfaces import Connection
 
 from vpr_ros.bags.codec import Codec, ros2_type
+from vpr_ros.bags.depth_images import is_depth
 from vpr_ros.bags.folder import open_folder
 from vpr_ros.bags.images import image_from_message
 from vpr_ros.bags.message_types import IMAGE_TYPES, POSES, TRANSFORM_TYPE, stamp_ns_of
@@ -25,6 +27,7 @@ from vpr_ros.records import Frame
 T = TypeVar('T')
 
 FOREVER_NS = 2**63 - 1
+WORD = 'depth'  # in the name of a depth topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +123,14 @@ class Bag:
         return self.info(topic).count
 
     def image_topic(self, topic: str | None = None) -> str:
-        """Check an image topic; None takes the only one.
+        """Check an image topic; None takes the only one that is not depth.
 
         Raises:
             BagError: none or several, or a topic that is not there or carries no images.
         """
         choices = self.image_topics()
         if topic is None:
+            choices = [x for x in choices if not self.carries_depth(x)]
             if len(choices) != 1:
                 names = ', '.join(choices) or 'none, but ' + ', '.join(self.topics)
                 raise BagError(f'{self.path}: name one image topic; it has {names}.')
@@ -137,6 +141,20 @@ class Bag:
                 f'image topics are {", ".join(choices) or "none"}.'
             )
         return topic
+
+    def carries_depth(self, topic: str) -> bool:
+        """Whether an image topic says in its name and in its first message that it is depth."""
+        if WORD not in topic.lower() or topic not in self.image_topics():
+            return False
+        return any(is_depth(message) for message in self.first(topic))
+
+    def first(self, topic: str) -> list[Any]:
+        """The first message of a topic that can be read; empty where there is none.
+
+        Raises:
+            BagError: no such topic.
+        """
+        return [message for _, _, message in islice(self.messages([topic]), 1)]
 
     def frames(
         self, topic: str | None = None, start_s: float | None = None, end_s: float | None = None
@@ -156,15 +174,22 @@ class Bag:
             header = message.header
             return Frame(image_from_message(message), stamp_ns_of(header), name, header.frame_id)
 
-        return (x for _, _, x in self._decoded([name], frame, start_s, end_s))
+        return (
+            replace(x, recorded_ns=stamp_ns)
+            for _, stamp_ns, x in self._decoded([name], frame, start_s, end_s)
+        )
 
-    def messages(self, topics: Iterable[str]) -> Iterator[tuple[str, int, Any]]:
+    def messages(
+        self, topics: Iterable[str], start_s: float | None = None
+    ) -> Iterator[tuple[str, int, Any]]:
         """Yield topic, recording stamp in nanoseconds and message object.
+
+        `start_s` is as in `frames`.
 
         Raises:
             BagError: no such topic.
         """
-        return self._decoded(self._known(topics), self._codec.deserialize)
+        return self._decoded(self._known(topics), self._codec.deserialize, start_s)
 
     def raw(self, topics: Iterable[str] | None = None) -> Iterator[RawMessage]:
         """Yield messages for a replay over DDS, by default of all topics.

@@ -11,10 +11,16 @@ from rich.table import Table
 
 from vpr_ros.cli.console import console, progress, show_losses
 from vpr_ros.cli.evaluate import add_rule_options, chosen_rule
-from vpr_ros.cli.maps import add_drive_options, chosen_model, drive_options
+from vpr_ros.cli.maps import (
+    add_depth_options,
+    add_drive_options,
+    chosen_model,
+    drive_options,
+)
 from vpr_ros.cli.options import add_stages, read_stages
 
 RATES = (0.01, 0.05, 0.1)
+METHODS = ('logistic', 'isotonic')  # of recognition.calibration, which takes seconds to import
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -23,9 +29,15 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument('map', help='the .vprmap file')
     parser.add_argument('bag', help='a drive through it; its poses are the truth')
+    parser.add_argument(
+        '--method', choices=METHODS, default=METHODS[0],
+        help='logistic: logistic regression of the signals; isotonic: isotonic regression of its '
+        'log odds, for long drives (%(default)s)',
+    )  # fmt: skip
     parser.add_argument('--report', help='PNG of the reliability diagram to write')
     add_rule_options(parser)
     add_drive_options(parser)
+    add_depth_options(parser)
     add_stages(parser)
     parser.set_defaults(run=run)
 
@@ -38,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     with progress('recognising') as report:
         found = calibrate_map(
             arguments.map, arguments.bag, model, rule, config, options,
-            viewing_axis=arguments.viewing_axis, progress=report,
+            viewing_axis=arguments.viewing_axis, progress=report, method=arguments.method,
         )  # fmt: skip
     show(found)
     show_losses(found.losses)
@@ -56,6 +68,7 @@ def show(found) -> None:
     table.add_row('Brier score', f'{figures.brier:.3f}')
     table.add_row('area under risk-coverage', f'{figures.aurc:.3f}')
     table.add_row('signals', ', '.join(calibrator.names))
+    table.add_row('method', calibrator.method)
     for rate in RATES:
         threshold = calibrator.threshold_for(rate)
         shown = f'probability {threshold:.3f}' if math.isfinite(threshold) else 'too few answers'

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MODEL, RULE = 'sage_nano', 'slam'
 MAP_NAME = 'town.vprmap'
 TRUTH_TOPIC = '/ground_truth/pose'
+MOST_DEPTH_M = 65.535  # of 16 bits of millimetres
 PLACES, SESSIONS, VIEWS_A_SESSION = 2000, 6, 2  # of a survey
 
 
@@ -35,6 +36,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     data.add_argument('--seed', type=int, default=0, help='of the town')
     data.add_argument('--workers', type=int, help='processes; without it: one a core')
     data.add_argument('--overwrite', action='store_true', help='replace earlier bags')
+    data.add_argument(
+        '--depth', type=float, nargs='?', const=MOST_DEPTH_M, default=0.0, metavar='M',
+        help='bags: write depth images, too, to this range in metres (without it %(const)s)',
+    )  # fmt: skip
     data.add_argument(
         '--survey', action='store_true', help='JPEG files of all streets in several sessions'
     )
@@ -58,8 +63,9 @@ def run_data(arguments: argparse.Namespace) -> None:
     start = time.monotonic()
     with progress('rendering') as report:
         drives = write_demo(
-            arguments.out, arguments.seed, arguments.workers, report, arguments.overwrite
-        )
+            arguments.out, arguments.seed, arguments.workers, report, arguments.overwrite,
+            arguments.depth,
+        )  # fmt: skip
     console.print(f'{drives.first} and {drives.second} in {time.monotonic() - start:.0f} s')
 
 
@@ -69,6 +75,8 @@ def _run_survey(arguments: argparse.Namespace) -> None:
 
     if arguments.overwrite:
         raise ConfigError('--overwrite is for bags: remove the earlier survey yourself')
+    if arguments.depth:
+        raise ConfigError('--depth is for bags: a survey is pictures alone')
     start, sessions = time.monotonic(), arguments.sessions or str(SESSIONS)
     if sessions.isdecimal():
         count = int(sessions)

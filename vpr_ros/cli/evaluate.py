@@ -8,7 +8,12 @@ from dataclasses import replace
 from rich.table import Table
 
 from vpr_ros.cli.console import console, progress, show_losses
-from vpr_ros.cli.maps import add_drive_options, chosen_model, drive_options
+from vpr_ros.cli.maps import (
+    add_depth_options,
+    add_drive_options,
+    chosen_model,
+    drive_options,
+)
 from vpr_ros.cli.options import add_stages, read_stages
 
 RULE_HELP = (
@@ -29,6 +34,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     add_rule_options(evaluate)
     add_drive_options(evaluate)
+    add_depth_options(evaluate)
     add_stages(evaluate)
     evaluate.set_defaults(run=run)
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vpr_ros.cli.console import console, show_losses
-from vpr_ros.cli.maps import add_drive_options, drive_options
+from vpr_ros.cli.maps import add_depth_options, add_drive_options, drive_options
 from vpr_ros.cli.options import add_stages, given_settings, read_settings, read_stages
 from vpr_ros.config import ModelConfig, RecognizerConfig
 from vpr_ros.errors import ConfigError
@@ -52,6 +52,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     explain.add_argument('--json', action='store_true', help='print every number as JSON')
     add_drive_options(explain)
+    add_depth_options(explain)
     add_stages(explain)
     explain.set_defaults(run=run)
 
@@ -156,9 +157,11 @@ def explained_image(
 
 def _thorough(arguments: argparse.Namespace) -> RecognizerConfig:
     """The settings; where one looks closely, all candidates are verified."""
+    from vpr_ros.recognition.confirming import thorough
+
     config = read_stages(arguments)
     verification = replace(config.verification, until_confirmed=False)
-    return replace(config, verification=verification)
+    return thorough(replace(config, verification=verification))
 
 
 def explained_moment(
@@ -173,7 +176,9 @@ def explained_moment(
 
     def answer(topic: str) -> Callable[..., Recognition]:
         asked.append(Recognizer(model, place_map, _thorough(arguments), camera=topic))
-        return lambda frame, pose: asked[0].recognize(frame.image, frame.stamp_ns, pose)
+        return lambda frame, pose: asked[0].recognize(
+            frame.image, frame.stamp_ns, pose, frame.depth
+        )
 
     stamp_ns = None if arguments.stamp is None else stamp_ns_of(arguments.stamp)
     moment = answer_moment(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -37,6 +36,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     live.add_argument('-o', '--out', required=True, help='folder for answers, log and settings')
     live.add_argument('--image-topic', default='', help='needed where a bag has several')
     live.add_argument('--pose-topic', default='', help='poses to play to the node')
+    live.add_argument(
+        '--depth-topic', default='',
+        help='depth aligned with the image; without it: the one beside the camera in the same '
+        'frame; `none` plays none',
+    )  # fmt: skip
     live.add_argument('--truth-topic', default='', help=f'poses to {RULE_NOTE}')
     live.add_argument('--rate', type=float, default=1.0, help='times as fast as recorded')
     live.add_argument('--lockstep', action='store_true', help='as fast as the node answers')
@@ -69,7 +73,9 @@ def run_live(arguments: argparse.Namespace) -> None:
     from vpr_ros.nodes import require_ros
 
     require_ros()
-    from vpr_ros.nodes.playback.live import Topics, run_live
+    from vpr_ros.bags.reader import open_bag
+    from vpr_ros.nodes.playback.live import run_live
+    from vpr_ros.nodes.playback.node_arguments import topics_of
 
     settings = given_settings(arguments, '_')
     if arguments.truth_topic and settings.get('mode') == 'both':
@@ -77,9 +83,8 @@ def run_live(arguments: argparse.Namespace) -> None:
             'answers of mode both come from the map and the drive itself, which --truth-topic '
             'cannot judge at once: use mode localize or map, or leave it out'
         )
-    topics = None
-    if arguments.image_topic or arguments.pose_topic:
-        topics = Topics(_image_topic(arguments), arguments.pose_topic)
+    with open_bag(arguments.bag) as bag:
+        topics = topics_of(bag, arguments.image_topic, arguments.pose_topic, arguments.depth_topic)
     with progress('live') as report:
         result = run_live(
             arguments.bag, settings, arguments.out, topics, arguments.rate, arguments.lockstep,
@@ -123,13 +128,6 @@ def score_live(arguments: argparse.Namespace, result: Any, settings: dict[str, A
     if arguments.report:
         page = write_report(drive.evaluation, arguments.report, drive.queries, drive.references)
         console.print(f'report: {page}')
-
-
-def _image_topic(arguments: argparse.Namespace) -> str:
-    from vpr_ros.bags.reader import open_bag
-
-    with open_bag(Path(arguments.bag)) as bag:
-        return bag.image_topic(arguments.image_topic or None)
 
 
 def _remap(text: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from rich.table import Table
 from vpr_ros.cli import map_graph
 from vpr_ros.cli.console import Report, console, progress, show_losses
 from vpr_ros.cli.options import add_settings, read_settings
-from vpr_ros.config import KeyframeConfig, ModelConfig, PoseConfig
+from vpr_ros.config import KeyframeConfig, ModelConfig, NodeConfig, PoseConfig
 from vpr_ros.errors import ConfigError, MapDamagedError
 
 if TYPE_CHECKING:
@@ -71,18 +71,39 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--pose-topic', default='', help='odometry, pose or /tf topic; `none` ignores poses'
     )
+    parser.add_argument(
+        '--base-frame', default=NodeConfig.base_frame, metavar='FRAME',
+        help='whose poses they are, where the topic does not say (default %(default)s); '
+        '/tf_static tells how the camera is mounted on it',
+    )  # fmt: skip
     add_settings(parser, model=ModelConfig, keyframes=KeyframeConfig, pose=PoseConfig)
+
+
+def add_depth_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that asks about the images of a drive; places have no depth."""
+    parser.add_argument(
+        '--depth-topic', default='',
+        help='depth aligned with the image, for poses in metres; without it: the one beside the '
+        'camera in the same frame; `none` ignores depth',
+    )  # fmt: skip
+    parser.add_argument(
+        '--depth-gap-s', type=float, default=NodeConfig.depth_gap_s, metavar='S',
+        help='largest time between an image and its depth (default %(default)s)',
+    )  # fmt: skip
 
 
 def drive_options(arguments: argparse.Namespace):
     """DriveOptions of the command line."""
-    from vpr_ros.recognition.drive import DriveOptions
+    from vpr_ros.recognition.drive import NO_DEPTH, DriveOptions
 
     return DriveOptions(
         arguments.image_topic,
         arguments.pose_topic,
         read_settings(arguments, 'keyframes', KeyframeConfig()),
         read_settings(arguments, 'pose', PoseConfig()),
+        getattr(arguments, 'depth_topic', NO_DEPTH),
+        getattr(arguments, 'depth_gap_s', NodeConfig.depth_gap_s),
+        arguments.base_frame,
     )
 
 

@@ -43,6 +43,11 @@ class NodeConfig(RecognizerConfig):
     depth: bool = option(
         False, 'take depth images from the topic depth, aligned with the image, to measure poses'
     )
+    depth_transport: str = option(
+        'raw',
+        'which topic of depth is taken: depth, or depth/compressedDepth in PNG',
+        choices=('raw', 'compressedDepth'),
+    )
     depth_gap_s: float = option(
         0.05, 'largest time between an image and its depth image', 0.0, 10.0
     )

@@ -109,6 +109,10 @@ class RerankingConfig:
     deviations: float = option(
         0.5, 'folpp: so are those not this many standard deviations above the mean', -10.0, 10.0
     )
+    by_reliability: bool = option(
+        True, 'folpp: so are those that the local features of the query, as reliable as they are, '
+        'could not make the best',
+    )  # fmt: skip
     least_cosine: float = option(0.7, 'that two local features must exceed to match', -1.0, 1.0)
     similarity_weight: float = option(
         0.0, 'folpp: of the similarity beside the share of matches; 0: the default', 0.0, 1e6
@@ -123,6 +127,10 @@ class VerificationConfig:
     until_confirmed: bool = option(
         True, 'the first candidate that is confirmed ends the verification: the others come after '
         'it in any case',
+    )  # fmt: skip
+    below_threshold: bool = option(
+        False, 'also verify candidates whose similarity refuses them: the answers tell more of '
+        'them, for the time that it takes',
     )  # fmt: skip
     matches: str = option(
         'auto',
@@ -151,10 +159,10 @@ class TemporalConfig:
         2.0, 'filter: weight of one standard deviation of similarity', 0.1, 1000.0
     )
     motion_sigma_m: float = option(
-        0.5,
-        'filter: standard deviation of the motion between two queries, and the least step; for '
-        'robots on a table 0.05',
-        1e-3,
+        0.0,
+        'filter: standard deviation of the motion between two queries, and the least step; 0: '
+        'the distance of neighbouring places of the map, at most 0.5 m',
+        0.0,
         1e4,
     )
     motion_share: float = option(0.2, 'filter: and this share of the motion itself', 0.0, 10.0)

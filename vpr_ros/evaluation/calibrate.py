@@ -17,8 +17,10 @@ from vpr_ros.evaluation.protocols import TruthRule
 from vpr_ros.evaluation.reliability import Reliability, summarise
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
-from vpr_ros.recognition.calibration import DIRECTION, Calibrator, fit, held_out
+from vpr_ros.recognition.calibration import DIRECTION, Calibrator
+from vpr_ros.recognition.confirming import thorough
 from vpr_ros.recognition.drive import DriveOptions, Progress
+from vpr_ros.recognition.fitting import fit, held_out
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Frame, Pose, Recognition, Signals
 
@@ -46,6 +48,7 @@ def calibrate_map(
     options: DriveOptions | None = None,
     viewing_axis: str = 'x',
     progress: Progress = lambda done, total: None,
+    method: str = 'logistic',
 ) -> Calibrated:
     """Localise a drive in a map, judge the answers, and store the fitted calibrator in the map.
 
@@ -58,6 +61,7 @@ def calibrate_map(
         options: topics and keyframe rule.
         viewing_axis: axis of the base along which the camera looks.
         progress: called with images read and images in all.
+        method: of the calibrator, one of `calibration.METHODS`.
 
     Raises:
         BagError: the recording or a topic of it cannot be read.
@@ -66,11 +70,11 @@ def calibrate_map(
     """
     options, fingerprint = options or DriveOptions(), model.require_weights()
     with PlaceMap.open(map_path, fingerprint, model.name, writable=True) as place_map:
-        recognize = _asking(Recognizer(model, place_map, config))
+        recognize = _asking(Recognizer(model, place_map, thorough(config or RecognizerConfig())))
         answers = collect(bag_path, options, viewing_axis, recognize, progress)
         signals, correct = judged(answers, place_map, rule)
         source = f'{Path(bag_path).name}, {rule.name}'
-        found = calibrate(signals, correct, fingerprint, source, answers.losses)
+        found = calibrate(signals, correct, fingerprint, source, answers.losses, method)
         place_map.beside.put_calibrator(found.calibrator.to_json())
     return found
 
@@ -79,7 +83,9 @@ def _asking(recognizer: Recognizer) -> Callable[[Frame, Pose | None], Recognitio
     """Ask the front door about images with a pose: the others cannot be judged."""
 
     def recognize(frame: Frame, pose: Pose | None) -> Recognition | None:
-        return recognizer.recognize(frame.image, frame.stamp_ns, pose) if pose else None
+        if pose is None:
+            return None
+        return recognizer.recognize(frame.image, frame.stamp_ns, pose, frame.depth)
 
     return recognize
 
@@ -118,6 +124,7 @@ def calibrate(
     fingerprint: str,
     source: str,
     losses: tuple[str, ...] = (),
+    method: str = 'logistic',
 ) -> Calibrated:
     """Fit to M answers in order of time; stretches of it are held out in turn for the figures.
 
@@ -132,8 +139,8 @@ def calibrate(
         )
     blocks = np.arange(len(correct)) * BLOCKS // len(correct)
     names = tuple(DIRECTION)
-    probability = held_out(signals, correct, blocks, names)
-    calibrator = fit(signals, correct, blocks, names, fingerprint, (source,))
+    probability = held_out(signals, correct, blocks, names, method)
+    calibrator = fit(signals, correct, blocks, names, fingerprint, (source,), method)
     block = default_block(len(correct), within_drive=True)
     return Calibrated(
         calibrator, probability, correct, summarise(probability, correct, block), losses

@@ -52,7 +52,7 @@ def collect(
         options = replace(options, keyframes=EVERY_IMAGE)
     with open_bag(bag_path) as bag:
         drive = Drive(bag, options)
-        for keyframe in drive.keyframes(progress):
+        for keyframe in drive.keyframes(progress, depth=True):
             recognition = answer(keyframe.frame, keyframe.pose)
             if recognition is None or keyframe.pose is None:
                 unposed += keyframe.pose is None

@@ -17,7 +17,7 @@ from vpr_ros.evaluation.protocols import Track, TruthRule
 from vpr_ros.evaluation.result import Evaluation, Setup
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel
-from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
+from vpr_ros.recognition.drive import NO_DEPTH, Drive, DriveOptions, Progress
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Frame, Pose, Recognition
 
@@ -100,10 +100,10 @@ def evaluate_live(
         DatasetError: the answers cannot be read, or none belongs to an image with a pose.
     """
     answered = {answer.stamp_ns: answer for answer in read_answers(matches_file)}
+    options = replace(options or DriveOptions(), depth_topic=NO_DEPTH)
     answers = collect(
-        bag_path, options or DriveOptions(), viewing_axis, lambda frame, pose: answered.get(
-            frame.stamp_ns
-        ), every=True,
+        bag_path, options, viewing_axis, lambda frame, pose: answered.get(frame.stamp_ns),
+        every=True,
     )  # fmt: skip
     setup = Setup(dataset=Path(bag_path).name, notes={'answers': 'of the live node, over DDS'})
     if map_path is None:
@@ -130,7 +130,9 @@ def _ask(
 
     def recognize(frame: Frame, pose: Pose | None) -> Recognition | None:
         # An image without a pose cannot be judged, neither as query nor as a place.
-        return recognizer.recognize(frame.image, frame.stamp_ns, pose) if pose else None
+        if pose is None:
+            return None
+        return recognizer.recognize(frame.image, frame.stamp_ns, pose, frame.depth)
 
     return collect(bag_path, options, viewing_axis, recognize, progress)
 

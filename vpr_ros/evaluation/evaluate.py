@@ -26,6 +26,7 @@ from vpr_ros.evaluation.precision_recall import (
 from vpr_ros.evaluation.protocols import Track, Truth, TruthRule, truth
 from vpr_ros.evaluation.ranking import Ranking, checked_descriptors, rank_descriptors
 from vpr_ros.evaluation.recall import KS, hits, recall_at, unjudged
+from vpr_ros.evaluation.relative_poses import PoseErrors, relative_errors
 from vpr_ros.evaluation.result import Acceptance, Evaluation, Evidence, Setup
 from vpr_ros.records import Recognition
 
@@ -162,6 +163,7 @@ def assemble(
         closures=count_closures(answers, evidence.queries),
         verdicts=verdict_counts(recognitions),
         timings=timing_table(recognitions),
+        poses=pose_errors(recognitions, evidence, answers),
         answers=answers,
         evidence=evidence,
     )
@@ -225,6 +227,18 @@ def judged(evidence: Evidence, accepted: np.ndarray) -> Answers:
         has_positive=table.has_positive,
         error_m=error,
     )
+
+
+def pose_errors(
+    recognitions: Sequence[Recognition], evidence: Evidence, answers: Answers
+) -> dict[str, PoseErrors]:
+    """Errors of the relative poses that the front door measured."""
+    if not recognitions:
+        return {}
+    return relative_errors(
+        recognitions, evidence.ranking.indices[:, 0], answers.correct, evidence.queries,
+        evidence.references,
+    )  # fmt: skip
 
 
 def resampled(

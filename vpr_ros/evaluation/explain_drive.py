@@ -62,6 +62,7 @@ def answer_moment(
     """
     with open_bag(bag_path) as bag:
         drive = Drive(bag, options)
+        drive.open_depth()
         if stamp_ns is None:
             target = _at(bag, drive.topic, at_s)
         else:
@@ -80,9 +81,10 @@ def _answered(
         if drive.trajectory:
             pose = drive.trajectory.at(frame.stamp_ns, options.poses.max_gap_s)
         if frame.stamp_ns == target.stamp_ns:
-            return Moment(frame, pose, ask(frame, pose), before, drive.losses())
+            seen = drive.with_depth(frame)
+            return Moment(seen, pose, ask(seen, pose), before, drive.losses())
         if selector.take(frame.stamp_ns, pose):
-            ask(frame, pose)
+            ask(drive.with_depth(frame), pose)
             before += 1
     raise BagError(
         f'the recording had an image of stamp {stamp_words(target.stamp_ns)} a moment ago and has '

@@ -113,6 +113,8 @@ class Explanation:
             'inlier_ratio': found.ratio if found else None,
             'geometry': found.model if found else None,
             'relative_pose': relative.kind.name if relative else None,
+            'relative_position_m': relative.pose.position_m if relative else None,
+            'relative_quaternion': relative.pose.quaternion if relative else None,
         }
 
 
@@ -147,6 +149,8 @@ def signal_rows(shown: Explanation) -> list[Row]:
                 'matches that one motion explains', '{} wanted'),
         limited('inlier ratio', s.inlier_ratio, '.2f', verify.min_ratio,
                 'of the matches are inliers', '{:.2f} wanted'),
+        limited('inlier margin', s.margin, '+.2f', None,
+                'log ratio of inliers to those of other verified places'),
         limited('support', s.support, '.2f', decision.min_support,
                 'of this place by the queries before', '{:.2f} wanted'),
         limited('agreement', s.agreement, '.0f', wanted,
@@ -178,7 +182,7 @@ def why_not(name: str, shown: Explanation) -> str:
     }
     if name == 'local matches':
         return why_no_matches(shown)
-    if name in ('inliers', 'inlier ratio'):
+    if name in ('inliers', 'inlier ratio', 'inlier margin'):
         off = not config.verification.candidates
         return 'verification is off' if off else 'this place was not verified'
     return reasons.get(name, '')

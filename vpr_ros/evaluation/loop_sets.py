@@ -15,7 +15,7 @@ from vpr_ros.evaluation.evaluate import Options, score_recognitions
 from vpr_ros.evaluation.result import Evaluation
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel
-from vpr_ros.recognition.pipeline import Described, Query
+from vpr_ros.recognition.described import Described, Query
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.records import Pose
 

@@ -16,6 +16,7 @@ from vpr_ros.evaluation.precision_recall import Curve, Summary
 from vpr_ros.evaluation.protocols import Track, Truth
 from vpr_ros.evaluation.ranking import Ranking
 from vpr_ros.evaluation.recall import Recall
+from vpr_ros.evaluation.relative_poses import PoseErrors
 
 FORMAT = 'vpr_ros evaluation 1'
 CURVE_POINTS = 1000  # a longer curve is thinned in the file; its figures are computed from all
@@ -92,6 +93,7 @@ class Evaluation:
     closures: Closures
     verdicts: dict[str, int] | None  # None: not asked of the front door
     timings: dict[str, Timing] | None
+    poses: dict[str, PoseErrors]  # measured relative poses by their kind; empty: none
     answers: Answers = field(repr=False)
     evidence: Evidence = field(repr=False)
 
@@ -128,6 +130,7 @@ class Evaluation:
                 'closures': self.closures,
                 'verdicts': self.verdicts,
                 'timings': self.timings,
+                'relative_poses': self.poses,
                 'curves': {
                     'single_best': points(self.single_best_curve),
                     'multi_match': points(self.multi_match_curve),

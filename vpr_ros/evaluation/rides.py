@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from vpr_ros.bags.reader import open_bag
@@ -21,9 +22,9 @@ from vpr_ros.evaluation.drive_answers import EVERY_IMAGE, track_of
 from vpr_ros.evaluation.protocols import Track, Truth, TruthRule
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import PlaceModel
+from vpr_ros.recognition.described import Described, Query
 from vpr_ros.recognition.drive import Drive, DriveOptions, Progress
 from vpr_ros.recognition.image_check import blindness
-from vpr_ros.recognition.pipeline import Described, Query
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.recognition.thumbnails import decode_thumbnail, encode_thumbnail
 from vpr_ros.records import Camera, Place, Pose, Recognition, Timings, Verdict
@@ -92,12 +93,11 @@ def ride_of_bag(
     with open_bag(bag_path) as bag:
         drive = Drive(bag, options)
         camera = drive.camera()
-        for keyframe in drive.keyframes(progress):
+        for keyframe in drive.keyframes(progress, depth=True):
             if keyframe.pose is not None:
                 frame = keyframe.frame
-                queries.append(
-                    _described(model, frame.image, frame.stamp_ns, keyframe.pose, drive.topic)
-                )
+                query = _described(model, frame.image, frame.stamp_ns, keyframe.pose, drive.topic)
+                queries.append(_with_depth(query, frame.depth))
         topic = drive.topic
     if not queries:
         raise DatasetError(f'no image of {bag_path} has a pose to judge by: name a pose topic')
@@ -186,6 +186,17 @@ def _described(
     descriptor = features.descriptor[0].cpu().numpy()
     view = Described(descriptor, features.local, small, camera=camera)
     return Query((view,), stamp_ns, pose)
+
+
+def _with_depth(query: Query, depth: np.ndarray | None) -> Query:
+    """The same with depth (H, W) in metres, as small as the image and never averaged."""
+    (view,) = query.views
+    if depth is None or view.image is None:
+        return query
+    height, width = view.image.shape[:2]
+    if depth.shape[0] > height or depth.shape[1] > width:
+        depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return replace(query, views=(replace(view, depth=depth),))
 
 
 def _stamped(track: Track, count: int) -> Track:

@@ -18,6 +18,7 @@ from vpr_ros.evaluation.rides import Prepare, Ride, map_of, nothing, play
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.calibration import calibrator_for
+from vpr_ros.recognition.confirming import thorough
 from vpr_ros.recognition.drive import Progress
 from vpr_ros.records import Recognition, Timings
 
@@ -83,7 +84,8 @@ def with_reranking(config: RecognizerConfig) -> RecognizerConfig:
 
 def with_verification(config: RecognizerConfig) -> RecognizerConfig:
     candidates = config.verification.candidates or VERIFIED
-    return replace(config, verification=replace(config.verification, candidates=candidates))
+    config = replace(config, verification=replace(config.verification, candidates=candidates))
+    return thorough(config)
 
 
 def with_agreement(config: RecognizerConfig) -> RecognizerConfig:

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from vpr_ros.evaluation.bootstrap import LEVEL
 from vpr_ros.evaluation.events import Spread
 from vpr_ros.evaluation.protocols import Truth
+from vpr_ros.evaluation.relative_poses import PoseErrors
 from vpr_ros.evaluation.result import Evaluation
 
 HINDSIGHT = (
     'The threshold was picked with the truth at hand: this is the best these similarities could '
     'do here, not a result to expect on a new drive.'
 )
+
+
+KINDS = {
+    'METRIC': 'Poses in metres',
+    'UP_TO_SCALE': 'Poses up to scale',
+    'ROTATION_ONLY': 'Rotations alone',
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ def remark(evaluation: Evaluation) -> str:
 
 def facts(evaluation: Evaluation) -> list[Fact]:
     """The figures of the page; those that are not defined for these data are left out."""
-    found = [*found_facts(evaluation), *closure_facts(evaluation)]
+    found = [*found_facts(evaluation), *closure_facts(evaluation), *pose_facts(evaluation)]
     total = (evaluation.timings or {}).get('total')
     if total is not None:
         note = f'median {total.p50_ms:.1f} ms, worst {total.max_ms:.1f} ms'
@@ -102,6 +110,30 @@ def closure_facts(evaluation: Evaluation) -> list[Fact]:
     found += spread_fact('Delay to first closure', closures.latency_s, 's', 'of a revisit')
     found += spread_fact('Error of accepted', closures.error_m, 'm', 'query to matched place')
     return found
+
+
+def pose_facts(evaluation: Evaluation) -> list[Fact]:
+    """What geometry measured between query and place."""
+    return [
+        Fact(KINDS.get(kind, kind), f'{errors.count} of {errors.of}', pose_note(errors))
+        for kind, errors in evaluation.poses.items()
+    ]
+
+
+def pose_note(errors: PoseErrors) -> str:
+    """Errors in the median, and what 90 % of them are below."""
+    parts = [
+        f'{name} {values[0]:.2g} / {values[1]:.2g} {unit}'
+        for name, values, unit in (
+            ('translation', errors.translation_m, 'm'),
+            ('direction', errors.direction_deg, 'deg'),
+            ('rotation', errors.rotation_deg, 'deg'),
+        )
+        if values is not None
+    ]
+    stated = errors.as_stated
+    honest = '' if stated is None else f'; {percent(stated)} within the 95 % of their covariance'
+    return f'right best places; error of {", ".join(parts)} (50 / 90 %){honest}'
 
 
 def spread_fact(name: str, values: Spread | None, unit: str, note: str) -> list[Fact]:

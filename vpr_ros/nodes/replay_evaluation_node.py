@@ -16,7 +16,7 @@ from vpr_ros.evaluation.report import refuse_foreign, write_report
 from vpr_ros.evaluation.words import facts, headline
 from vpr_ros.nodes.batch_node import BatchNode
 from vpr_ros.nodes.playback.live import LiveResult, run_live
-from vpr_ros.nodes.playback.node_arguments import Topics
+from vpr_ros.nodes.playback.node_arguments import Topics, topics_of
 from vpr_ros.recognition.drive import Drive, DriveOptions
 
 
@@ -90,7 +90,7 @@ def found_topics(config: ReplayEvaluationConfig) -> Topics:
         drive = Drive(bag, DriveOptions(config.image_topic, config.truth_topic))
         if drive.trajectory is None:
             raise ConfigError(f'{config.bag} has no poses to judge the answers by')
-        return Topics(drive.topic, config.pose_topic)
+        return topics_of(bag, drive.topic, config.pose_topic)
 
 
 def settings_of_node(config: ReplayEvaluationConfig) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from vpr_ros.bags.images import image_from_message
 from vpr_ros.config import DecisionConfig, NodeConfig, TemporalConfig
 from vpr_ros.errors import DeviceError, VprError
 from vpr_ros.maps.place_map import PlaceMap
-from vpr_ros.nodes.inputs.depth import DepthBuffer
+from vpr_ros.nodes.inputs.depth import depth_buffers
 from vpr_ros.nodes.inputs.gate import QueryGate
 from vpr_ros.nodes.inputs.newest import Arrival
 from vpr_ros.nodes.inputs.received import Received
@@ -93,7 +93,7 @@ class Responder:
         self.gate = QueryGate(config)
         self.paused = False
         self.poses: Callable[[int], Pose | None] = nowhere  # at a stamp
-        self.depths = {name: DepthBuffer(config.depth_gap_s) for name in config.cameras}
+        self.depths = depth_buffers(config, logger)
         self.cameras: dict[str, Camera] = {}  # told by the thread of the subscriptions
         self.watchers: list[Callable[[PlaceMatch], None]] = []  # told of every answer
         self.pictures: Pictures | None = None

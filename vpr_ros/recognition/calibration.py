@@ -1,42 +1,41 @@
-"""From signals to the probability that the best candidate is right."""
+"""From signals to the probability that the best candidate is right; fitted in `fitting`."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
-from scipy.stats import beta
 
 from vpr_ros.errors import MapError
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.records import Signals
 
-FORMAT = 'vpr_ros calibrator 1'
+# Isotonic ones say so first: a program that does not know them must not take them for logistic.
+FORMATS = {'logistic': 'vpr_ros calibrator 1', 'isotonic': 'vpr_ros calibrator 2'}
+METHODS = tuple(FORMATS)
 # Which way each signal may move the probability: a wrong sign would be chance in the data.
 DIRECTION = {
     'similarity': 1, 'z_score': 1, 'gap': 1, 'spread': -1, 'local': 1, 'inliers': 1,
-    'inlier_ratio': 1, 'support': 1, 'agreement': 1,
+    'inlier_ratio': 1, 'margin': 1, 'support': 1, 'agreement': 1,
 }  # fmt: skip
 PORTABLE = tuple(name for name in DIRECTION if name != 'similarity')  # across models
-RIDGE = 1.0
-CONFIDENCE = 0.95  # that no more is wrong than was promised
-COUNT_STEP = 1.5  # bounds are taken at numbers of accepted answers this factor apart
 DEFAULT, VERIFIED = 'calibration.json', 'calibration_verified.json'
 
 
 @dataclass(frozen=True)
 class Calibrator:
-    """Logistic regression on standardised signals; a signal that is not known says nothing.
+    """Logistic regression on standardised signals, isotonic regression of its log odds or not.
 
     `bounds` are pairs of a probability and the largest share of wrong answers among those above it
-    that the data are compatible with, rising in the probability.
+    that the data are compatible with, rising in the probability. `knots` are pairs of log odds and
+    a probability, rising, between which the probability is interpolated; none: it is that of the
+    log odds.
     """
 
     names: tuple[str, ...]
@@ -48,13 +47,25 @@ class Calibrator:
     bounds: tuple[tuple[float, float], ...]
     fingerprint: str = ''  # of the model; empty: of none
     data: tuple[str, ...] = ()  # what it was fitted on
+    knots: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def method(self) -> str:
+        """One of METHODS."""
+        return 'isotonic' if self.knots else 'logistic'
 
     def probability(self, signals: Signals) -> float:
         """That the best candidate is right, in (0, 1)."""
-        rows = table([signals], self.names)
-        return float(expit(self._logit(rows))[0])
+        return float(self.probabilities([signals])[0])
 
-    def _logit(self, rows: np.ndarray) -> np.ndarray:
+    def probabilities(self, signals: Sequence[Signals]) -> np.ndarray:
+        """Of N answers, (N,)."""
+        odds = self.log_odds(signals)
+        return np.interp(odds, *np.transpose(self.knots)) if self.knots else expit(odds)
+
+    def log_odds(self, signals: Sequence[Signals]) -> np.ndarray:
+        """Of N answers, (N,), before the isotonic regression."""
+        rows = table(signals, self.names)
         known, x = design(rows, np.array(self.mean), np.array(self.scale))
         return x @ np.array(self.weight) + (~known) @ np.array(self.missing) + self.bias
 
@@ -76,7 +87,10 @@ class Calibrator:
         return min((rate for _, rate in self.bounds), default=1.0)
 
     def to_json(self) -> str:
-        return json.dumps({'format': FORMAT, **asdict(self)}, indent=1, allow_nan=False)
+        record = {'format': FORMATS[self.method], **asdict(self)}
+        if not self.knots:
+            del record['knots']
+        return json.dumps(record, indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Calibrator:
@@ -87,9 +101,11 @@ class Calibrator:
         """
         try:
             data = json.loads(text, parse_constant=_refuse)
-            if data.pop('format') != FORMAT or set(data['names']) - set(DIRECTION):
+            isotonic = data['format'] == FORMATS['isotonic']
+            if data['format'] not in FORMATS.values() or set(data['names']) - set(DIRECTION):
                 raise ValueError('format')
             bounds = tuple((float(p), float(r)) for p, r in data.pop('bounds'))
+            knots = tuple((float(o), float(p)) for o, p in data['knots']) if isotonic else ()
             numbers = {
                 key: tuple(map(float, data.pop(key)))
                 for key in ('mean', 'scale', 'weight', 'missing')
@@ -98,8 +114,10 @@ class Calibrator:
             if {len(x) for x in numbers.values()} != {len(names)}:
                 raise ValueError('lengths')
             _check(names, numbers, float(data['bias']), bounds)
+            if isotonic:
+                _check_knots(knots)
             return cls(
-                names, **numbers, bias=float(data['bias']), bounds=bounds,
+                names, **numbers, bias=float(data['bias']), bounds=bounds, knots=knots,
                 fingerprint=str(data['fingerprint']), data=tuple(map(str, data['data'])),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -126,124 +144,17 @@ def _check(
         raise ValueError('bounds')
 
 
+def _check_knots(knots: tuple[tuple[float, float], ...]) -> None:
+    odds, probability = np.array(knots).reshape(-1, 2).T
+    rising = (np.diff(odds) > 0).all() and (np.diff(probability) > 0).all()
+    if not len(odds) or not np.isfinite(odds).all() or not rising:
+        raise ValueError('knots')
+    if not 0 < probability[0] <= probability[-1] < 1:
+        raise ValueError('the probability of a knot')
+
+
 def _refuse(constant: str) -> float:
     raise ValueError(f'{constant} is no number')
-
-
-def fit(
-    signals: Sequence[Signals],
-    right: np.ndarray,
-    groups: np.ndarray,
-    names: Sequence[str] = PORTABLE,
-    fingerprint: str = '',
-    data: Sequence[str] = (),
-) -> Calibrator:
-    """Fit to answers that were judged.
-
-    Args:
-        signals: of N answers.
-        right: (N,) bool.
-        groups: (N,) integer: answers of one group weigh as much together as those of another.
-        names: of the signals to use; those that are never known or never differ are left out.
-        fingerprint: of the model; empty: for any.
-        data: what the answers are of, for the record.
-
-    Returns:
-        With `bounds` of answers that were held out group by group, where there are two groups.
-    """
-    found = _fit(signals, right, groups, names, fingerprint, data)
-    if len(np.unique(groups)) > 1:
-        probability = held_out(signals, right, groups, names)
-    else:
-        probability = np.array([found.probability(one) for one in signals])
-    return replace(found, bounds=bounds_of(probability, right))
-
-
-def _fit(
-    signals: Sequence[Signals],
-    right: np.ndarray,
-    groups: np.ndarray,
-    names: Sequence[str],
-    fingerprint: str = '',
-    data: Sequence[str] = (),
-) -> Calibrator:
-    rows = table(signals, names)
-    keep = [k for k in range(rows.shape[1]) if _varies(rows[:, k])]
-    names, rows = [names[k] for k in keep], rows[:, keep]
-    mean, scale = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
-    known, x = design(rows, mean, scale)
-    absent = np.asarray((~known).any(axis=0))
-    features = np.hstack([x, (~known) * 1.0])
-    share = 1.0 / np.unique(groups, return_counts=True)[1]
-    sizes = share[np.unique(groups, return_inverse=True)[1]]
-    weights = sizes * len(rows) / sizes.sum()
-    limits: list[tuple[int | None, int | None]] = [
-        (0, None) if DIRECTION[name] > 0 else (None, 0) for name in names
-    ]
-    limits += [(None, None) if some else (0, 0) for some in absent.tolist()]
-    limits.append((None, None))
-    found = minimize(
-        _loss, np.zeros(features.shape[1] + 1), (features, right, weights), jac=True,
-        method='L-BFGS-B', bounds=limits,
-    ).x  # fmt: skip
-    count = len(names)
-    return Calibrator(
-        tuple(names), mean=tuple(mean.tolist()), scale=tuple(scale.tolist()),
-        weight=tuple(found[:count].tolist()), missing=tuple(found[count:-1].tolist()),
-        bias=float(found[-1]), bounds=(), fingerprint=fingerprint, data=tuple(data),
-    )  # fmt: skip
-
-
-def _varies(column: np.ndarray) -> bool:
-    known = column[np.isfinite(column)]
-    return len(known) > 0 and bool(known.std() > 0)
-
-
-def held_out(
-    signals: Sequence[Signals],
-    right: np.ndarray,
-    groups: np.ndarray,
-    names: Sequence[str] = PORTABLE,
-) -> np.ndarray:
-    """Probability (N,) of each answer from a fit to the answers of the other groups."""
-    probability = np.empty(len(right))
-    for group in np.unique(groups):
-        out = np.flatnonzero(groups == group)
-        others = np.flatnonzero(groups != group)
-        found = _fit([signals[int(k)] for k in others], right[others], groups[others], names)
-        probability[out] = [found.probability(signals[int(k)]) for k in out]
-    return probability
-
-
-def _loss(
-    w: np.ndarray, x: np.ndarray, right: np.ndarray, weights: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """Weighted negative log likelihood with a ridge, and its gradient."""
-    logit = x @ w[:-1] + w[-1]
-    loss = weights @ (np.logaddexp(0.0, logit) - right * logit) + 0.5 * RIDGE * w[:-1] @ w[:-1]
-    slope = weights * (expit(logit) - right)
-    return float(loss), np.append(x.T @ slope + RIDGE * w[:-1], slope.sum())
-
-
-def bounds_of(probability: np.ndarray, right: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Upper bounds of the share of wrong answers above some probabilities (Clopper-Pearson).
-
-    At numbers of accepted answers COUNT_STEP apart. All bounds hold together with CONFIDENCE
-    (Bonferroni), so that one may pick among them.
-    """
-    order = np.argsort(-probability, kind='stable')
-    accepted = np.arange(1, len(order) + 1)
-    wrong = np.cumsum(~right[order])
-    last = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))  # of equals all
-    steps = int(math.log(len(order), COUNT_STEP)) + 1
-    wanted = len(order) / COUNT_STEP ** np.arange(steps)
-    rows = last[np.unique(np.searchsorted(accepted[last], wanted - 1e-9))]
-    level = 1 - (1 - CONFIDENCE) / len(rows)
-    upper = beta.ppf(level, wrong[rows] + 1, np.maximum(accepted[rows] - wrong[rows], 1e-9))
-    upper = np.where(wrong[rows] == accepted[rows], 1.0, upper)
-    pairs = [(float(probability[order][k]), float(u)) for k, u in zip(rows, upper, strict=True)]
-    pairs.reverse()  # rising in probability
-    return tuple(pairs)
 
 
 def table(signals: Sequence[Signals], names: Sequence[str]) -> np.ndarray:
@@ -281,6 +192,11 @@ def calibrator_for(
                 f"the calibrator of {place_map.path} is another model's: run `vpr calibrate`"
             )
         return own
+    return default_calibrator(verified)
+
+
+def default_calibrator(verified: bool) -> Calibrator | None:
+    """The one that belongs to no model and no map; None in an installation without it."""
     default = files('vpr_ros') / 'resource' / (VERIFIED if verified else DEFAULT)
     if not default.is_file():
         return None

@@ -13,8 +13,8 @@ from vpr_ros.errors import ImageError
 from vpr_ros.maps.closures import FoundClosure
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
+from vpr_ros.recognition.described import Described, Query
 from vpr_ros.recognition.over_time.own_past import OwnPast
-from vpr_ros.recognition.pipeline import Described, Query
 from vpr_ros.recognition.recognizer import Recognizer
 from vpr_ros.recognition.thumbnails import decode_thumbnail
 from vpr_ros.records import Place, Pose, PoseKind, Recognition

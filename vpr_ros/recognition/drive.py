@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vpr_ros.bags.cameras import read_camera
+from vpr_ros.bags.depth import RecordedDepth, depth_topic
 from vpr_ros.bags.keyframes import Keyframe, keyframes
 from vpr_ros.bags.poses import Trajectory, read_trajectory
 from vpr_ros.bags.reader import Bag
-from vpr_ros.config import KeyframeConfig, PoseConfig
+from vpr_ros.config import KeyframeConfig, NodeConfig, PoseConfig
 from vpr_ros.errors import BagError
 from vpr_ros.records import Camera, Frame
 
-NO_POSES = 'none'
+NO_POSES = NO_DEPTH = 'none'
 
 Progress = Callable[[int, int], None]
 
@@ -22,13 +23,18 @@ Progress = Callable[[int, int], None]
 class DriveOptions:
     """Which topics of a recording make a drive, and which of its images become places.
 
-    Empty topics are found where there is only one choice; `pose_topic` may be NO_POSES.
+    Empty topics are found where there is only one choice, that of depth as `bags.depth` says;
+    `pose_topic` may be NO_POSES and `depth_topic` NO_DEPTH. `base_frame` is the frame whose poses
+    are given where the poses themselves do not name it.
     """
 
     image_topic: str = ''
     pose_topic: str = ''
     keyframes: KeyframeConfig = KeyframeConfig()
     poses: PoseConfig = PoseConfig()
+    depth_topic: str = ''
+    depth_gap_s: float = NodeConfig.depth_gap_s
+    base_frame: str = NodeConfig.base_frame
 
 
 class Drive:
@@ -45,28 +51,57 @@ class Drive:
         self.images = 0  # read so far
         self._bag = bag
         self._options = options
+        self._depth: RecordedDepth | None = None
 
-    def keyframes(self, progress: Progress = lambda done, total: None) -> Iterator[Keyframe]:
-        """Read the images; `progress` is called with images read and images in all."""
-        options, total = self._options, self._bag.count(self.topic)
+    def keyframes(
+        self, progress: Progress = lambda done, total: None, depth: bool = False
+    ) -> Iterator[Keyframe]:
+        """Read the images; `progress` is called with images read and images in all.
 
-        def counted() -> Iterator[Frame]:
-            for frame in self._bag.frames(self.topic):
-                self.images += 1
-                progress(self.images, total)
-                yield frame
+        Args:
+            progress: see above.
+            depth: of the keyframes, where the recording has it; places of a map need none.
 
-        return keyframes(counted(), self.trajectory, options.keyframes, options.poses.max_gap_s)
+        Raises:
+            BagError: the depth topic that was named is not there, or carries no depth images.
+        """
+        options = self._options
+        if depth:
+            self.open_depth()
+        found = keyframes(
+            self._counted(progress), self.trajectory, options.keyframes, options.poses.max_gap_s
+        )
+        return (replace(x, frame=self.with_depth(x.frame)) for x in found)
+
+    def open_depth(self) -> None:
+        """Begin to read depth; raises as `keyframes` does."""
+        options = self._options
+        if options.depth_topic == NO_DEPTH:
+            return
+        topic = depth_topic(self._bag, self.topic, options.depth_topic)
+        self._depth = RecordedDepth(self._bag, topic, options.depth_gap_s) if topic else None
+
+    def with_depth(self, frame: Frame) -> Frame:
+        """An image of the recording, with its depth where there is some and it was opened."""
+        return replace(frame, depth=self._depth.at(frame)) if self._depth else frame
+
+    def _counted(self, progress: Progress) -> Iterator[Frame]:
+        total = self._bag.count(self.topic)
+        for frame in self._bag.frames(self.topic):
+            self.images += 1
+            progress(self.images, total)
+            yield frame
 
     def camera(self) -> Camera | None:
         """Model of the camera, where the recording has it."""
         base = self.trajectory.child_frame_id if self.trajectory is not None else ''
-        return read_camera(self._bag, self.topic, base)
+        return read_camera(self._bag, self.topic, base or self._options.base_frame)
 
     def losses(self) -> tuple[str, ...]:
         """What could not be read so far, a sentence each."""
         bag = self._bag
-        return (*bag.notes, *(f'{loss.topic}: {loss.reason}' for loss in bag.losses))
+        lost = tuple(f'{loss.topic}: {loss.reason}' for loss in bag.losses)
+        return (*bag.notes, *lost, *(self._depth.losses() if self._depth else ()))
 
 
 def _trajectory(bag: Bag, options: DriveOptions) -> Trajectory | None:

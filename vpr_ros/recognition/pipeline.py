@@ -4,55 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vpr_ros.config import RecognizerConfig
 from vpr_ros.maps.index import most_similar
 from vpr_ros.maps.place_map import PlaceMap
-from vpr_ros.recognition.calibration import Calibrator
-from vpr_ros.recognition.decision import Evidence
-from vpr_ros.recognition.geometry.verification import QueryView, Verifier, passed
+from vpr_ros.recognition.calibration import Calibrator, default_calibrator
+from vpr_ros.recognition.confirming import Confirmer, least_similarity
+from vpr_ros.recognition.decision import Evidence, Thresholds
+from vpr_ros.recognition.described import Query, by_view
 from vpr_ros.recognition.neighbourhood import PlaceArrays
 from vpr_ros.recognition.over_time.agreement import Agreement
 from vpr_ros.recognition.over_time.methods import TemporalQuery, build_temporal
 from vpr_ros.recognition.reranking import build_reranker
-from vpr_ros.recognition.signals import ambiguity, measure
-from vpr_ros.records import Camera, Candidate, LocalFeatures, Pose, Timings
+from vpr_ros.recognition.signals import ambiguity, margin, measure
+from vpr_ros.records import Camera, Candidate, Pose, Timings, View
 
 CERTAIN = 0.5  # support of a place above which no other can have more
-
-
-@dataclass(frozen=True)
-class Described:
-    """What one camera saw: `descriptor` (D,), float32, unit length.
-
-    `image` is RGB uint8 (H, W, 3); `depth` (H, W) float32 in metres, aligned with it. A `repeated`
-    image is the same as the one before.
-    """
-
-    descriptor: np.ndarray
-    local: LocalFeatures | None = None
-    image: np.ndarray | None = None
-    depth: np.ndarray | None = None
-    camera: str = ''
-    repeated: bool = False
-
-
-@dataclass(frozen=True)
-class Query:
-    """One moment: what the cameras saw, and where the robot was, as far as it knows."""
-
-    views: tuple[Described, ...]
-    stamp_ns: int
-    pose: Pose | None = None
-
-    @property
-    def repeated(self) -> bool:
-        """Whether all cameras show what they showed before."""
-        return all(view.repeated for view in self.views)
 
 
 class Pipeline:
@@ -67,6 +38,7 @@ class Pipeline:
         config: RecognizerConfig,
         input_size: tuple[int, int],
         calibrator: Calibrator | None = None,
+        thresholds: Thresholds | None = None,
     ) -> None:
         """Build the stages that the settings ask for.
 
@@ -74,17 +46,23 @@ class Pipeline:
             place_map: what is searched.
             config: of the stages.
             input_size: height and width of the model's input, which local positions refer to.
-            calibrator: gives the probability; None: it stays unknown.
+            calibrator: gives the probability; None: it stays unknown. Of a candidate that was not
+                verified where candidates are, the default by similarities alone gives it.
+            thresholds: what will decide, so that nothing is verified that is refused in any case.
         """
         self.place_map, self.config = place_map, config
-        self.calibrator = calibrator
-        self._input_size = input_size
+        self.calibrator = self._unverified = calibrator
+        if calibrator and config.verification.candidates:  # which knows geometry as a rule
+            self._unverified = default_calibrator(verified=False)
         self._arrays = PlaceArrays(place_map.places)
         self._rows = {place.id: row for row, place in enumerate(place_map.places)}
         self._cameras: dict[str, Camera | None] = {}
         self._names = {place.camera for place in place_map.places}
         self._reranker = build_reranker(config.reranking)
-        self._verifier = Verifier(config.verification, place_map)
+        least = least_similarity(config, thresholds)
+        self._confirmer = Confirmer(
+            place_map, config.verification, input_size, self._rows, self.camera, least
+        )
         self._temporal = build_temporal(config.temporal, config.decision.neighbourhood_m)
         self._agreement = Agreement(config.decision)  # of queries that were not refused
         self._run = Agreement(config.decision)  # of all: evidence, whatever was decided before
@@ -120,6 +98,10 @@ class Pipeline:
             self._cameras[name] = self.place_map.camera(name)
         return self._cameras[name]
 
+    def begin(self, views: Sequence[View]) -> None:
+        """Told of views that are about to be described; what can begin meanwhile does."""
+        self._confirmer.begin(views)
+
     def collect(self, query: Query, hidden: Sequence[int] = ()) -> tuple[Evidence | None, Timings]:
         """Everything found out about a query, or None where there is no place to compare with.
 
@@ -135,7 +117,7 @@ class Pipeline:
             return None, Timings(search_ms=search_ms)
         candidates, pool = self._reranked(query, candidates)
         rerank_ms = clock.lap()
-        candidates = self._verified(query, candidates)
+        candidates = self._confirmer.confirm(query, candidates)
         verify_ms = clock.lap()
         evidence = self._weighed(query, similarities, seen_by, candidates, pool)
         timings = Timings(
@@ -173,7 +155,7 @@ class Pipeline:
         read, pool = self.place_map.local_features, 0
         scored: list[Candidate] = []
         others: list[Candidate] = []
-        for view, some in _by_view(query, candidates):
+        for view, some in by_view(query, candidates):
             found = self._reranker.rerank(view.local, some, read)
             pool += found.pool
             for candidate in found.candidates:
@@ -182,27 +164,6 @@ class Pipeline:
             scored.sort(key=lambda candidate: -(candidate.score or 0.0))
             others.sort(key=lambda candidate: -candidate.similarity)
         return (scored + others)[: self.config.search.top_k], pool
-
-    def _verified(self, query: Query, candidates: list[Candidate]) -> list[Candidate]:
-        """Places that geometry confirms come before those it contradicts.
-
-        The first that is confirmed ends the search for one, if not told otherwise.
-        """
-        config = self.config.verification
-        judged: list[Candidate] = []
-        for candidate in candidates[: config.candidates]:
-            ((view, some),) = _by_view(query, [candidate])
-            asked = QueryView(
-                view.image, view.local, view.depth, self._input_size, self.camera(view.camera)
-            )
-            judged += self._verifier.verify(asked, some)
-            if config.until_confirmed and not self._contradicted(judged[-1]):
-                break
-        return sorted(judged + candidates[len(judged) :], key=self._contradicted)
-
-    def _contradicted(self, candidate: Candidate) -> bool:
-        found = candidate.verification
-        return found is None or not passed(found, self.config.verification)
 
     def _weighed(
         self, query: Query, similarities: np.ndarray, seen_by: np.ndarray,
@@ -221,19 +182,18 @@ class Pipeline:
             candidates = self._first(believed, candidates)
         mass = support.mass if candidates[0] is ranked else support.believed
         if candidates[0] is not ranked and candidates[0].verification is None:
-            candidates = self._verified(query, candidates[:1]) + candidates[1:]
+            candidates = self._confirmer.confirm(query, candidates[:1]) + candidates[1:]
         best = candidates[0]
         count = self._agreement.update(query.stamp_ns, best.place, query.repeated)
         run = self._run.update(query.stamp_ns, best.place, query.repeated)
-        signals = measure(
-            similarities, self._rows[best.place.id], self._arrays,
-            self.config.decision.neighbourhood_m,
-        )  # fmt: skip
+        within_m = self.config.decision.neighbourhood_m
+        signals = measure(similarities, self._rows[best.place.id], self._arrays, within_m)
         signals = replace(
             signals, **_geometry(best), local=_local(best, query), support=mass,
-            agreement=float(run),
+            agreement=float(run), margin=margin(candidates, self._rows, self._arrays, within_m),
         )  # fmt: skip
-        probability = self.calibrator.probability(signals) if self.calibrator else math.nan
+        calibrator = self.calibrator if best.tried else self._unverified
+        probability = calibrator.probability(signals) if calibrator else math.nan
         return Evidence(
             tuple(candidates), signals, probability, ambiguity(signals), count, pool,
             similarities=similarities, assumed=self.assumed(query, best),
@@ -259,16 +219,6 @@ class Pipeline:
         return Pose((0.0, 0.0, 0.0)) if alike or single else None
 
 
-def _by_view(
-    query: Query, candidates: list[Candidate]
-) -> Iterator[tuple[Described, list[Candidate]]]:
-    """Each view of a query with the candidates that it found."""
-    for view in query.views:
-        some = [c for c in candidates if c.seen_by == view.camera]
-        if some:
-            yield view, some
-
-
 class _Clock:
     def __init__(self) -> None:
         self._last = time.perf_counter()
@@ -289,7 +239,7 @@ def _geometry(best: Candidate) -> dict[str, float]:
 
 def _local(best: Candidate, query: Query) -> float:
     """Share of the query's local features that found their like in the best place."""
-    ((view, _),) = _by_view(query, [best])
+    ((view, _),) = by_view(query, [best])
     if best.matches is None or view.local is None:
         return math.nan
     return best.matches / max(1, int(view.local.valid.sum()))

@@ -17,10 +17,11 @@ from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.calibration import Calibrator, calibrator_for
 from vpr_ros.recognition.decision import Evidence, decide
+from vpr_ros.recognition.described import Described, Query
 from vpr_ros.recognition.image_check import ImageCheck
 from vpr_ros.recognition.over_time.own_past import OwnPast
 from vpr_ros.recognition.over_time.plausibility import Plausibility
-from vpr_ros.recognition.pipeline import Described, Pipeline, Query
+from vpr_ros.recognition.pipeline import Pipeline
 from vpr_ros.recognition.thresholds import thresholds
 from vpr_ros.recognition.thumbnails import encode_thumbnail
 from vpr_ros.records import Camera, Features, Place, Pose, Recognition, Timings, Verdict, View
@@ -51,8 +52,7 @@ class Recognizer:
             place_map: made with it.
             config: of all stages.
             session_id: of the session that is being mapped; None: nothing is remembered.
-            camera: name of the only camera, as in the map; its intrinsics are used where the map
-                has them.
+            camera: name of the only camera, as in the map, which may know its intrinsics.
 
         Raises:
             ConfigError: neither the settings nor the weights give a similarity threshold for this
@@ -147,7 +147,7 @@ class Recognizer:
     ) -> Recognition:
         """Answer what several cameras saw at one moment: each place by the view most like it.
 
-        A view in which nothing can be seen is left out; if all are, the answer is BAD_IMAGE.
+        Views in which nothing can be seen are left out; if all are, the answer is BAD_IMAGE.
 
         Args:
             views: one of each camera.
@@ -202,7 +202,9 @@ class Recognizer:
         calibrator = self._calibrator(config)
         self.thresholds = thresholds(self.model, self.place_map, config, calibrator)
         before = getattr(self, '_pipeline', None)
-        self._pipeline = Pipeline(self.place_map, config, self.model.input.size, calibrator)
+        self._pipeline = Pipeline(
+            self.place_map, config, self.model.input.size, calibrator, self.thresholds
+        )
         if before is not None:
             self._pipeline.take_cameras(before)
         self.config = config
@@ -215,6 +217,7 @@ class Recognizer:
     ) -> tuple[list[Described], Timings, str]:
         """Views that show something, described; and the first reason why one does not."""
         described, faults, preprocess_ms, inference_ms = [], [], 0.0, 0.0
+        self._pipeline.begin(views)
         for view in views:
             try:
                 tensor, spent_ms = self._prepared(view)
@@ -232,11 +235,7 @@ class Recognizer:
         return described, Timings(preprocess_ms, inference_ms), (faults or ['no image'])[0]
 
     def _prepared(self, view: View) -> tuple[torch.Tensor, float]:
-        """The model's input, and milliseconds.
-
-        Raises:
-            ImageError: not an RGB uint8 image.
-        """
+        """The model's input, and milliseconds; an ImageError for what is no RGB uint8 image."""
         start = time.perf_counter()
         tensor = self.model.prepare([view.image])
         return tensor, 1e3 * (time.perf_counter() - start)

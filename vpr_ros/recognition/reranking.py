@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -79,7 +80,7 @@ class FolReranking:
     def wanted(self) -> int:
         return self.config.most
 
-    def pool(self, candidates: Sequence[Candidate]) -> int:
+    def pool(self, query: LocalFeatures, candidates: Sequence[Candidate]) -> int:
         """How many of the candidates to re-rank."""
         return min(self.config.most, len(candidates))
 
@@ -102,9 +103,9 @@ class FolReranking:
         So it is neither raised nor lowered by what is not known of it: the typical candidate of a
         pool is a wrong one, and one that matches well still passes it.
         """
-        pool = self.pool(candidates)
-        if query is None or not pool or not bool(query.valid.any()):
+        if query is None or not candidates or not bool(query.valid.any()):
             return Reranked(candidates)
+        pool = self.pool(query, candidates)
         head = candidates[:pool]
         places, has = read([candidate.place.id for candidate in head])
         if not has.any():
@@ -131,8 +132,10 @@ class FolppReranking(FolReranking):
     depend on how many there are, and neither does w.
     """
 
-    def pool(self, candidates: Sequence[Candidate]) -> int:
-        return pool_size([candidate.similarity for candidate in candidates], self.config)
+    def pool(self, query: LocalFeatures, candidates: Sequence[Candidate]) -> int:
+        """As `pool_size` says; what local features cannot make up for is not looked at."""
+        reach = most_evidence(query) / self._weight if self.config.by_reliability else math.inf
+        return pool_size([candidate.similarity for candidate in candidates], self.config, reach)
 
     def evidence(
         self, query: LocalFeatures, places: LocalFeatures
@@ -143,27 +146,46 @@ class FolppReranking(FolReranking):
         return matches.number.tolist(), worth.tolist()
 
     def fuse(self, similarity: float, evidence: float) -> float:
-        return (self.config.similarity_weight or SIMILARITY_WEIGHT) * similarity + evidence
+        return self._weight * similarity + evidence
+
+    @property
+    def _weight(self) -> float:
+        return self.config.similarity_weight or SIMILARITY_WEIGHT
 
 
-def pool_size(similarities: Sequence[float] | np.ndarray, config: RerankingConfig) -> int:
+def most_evidence(query: LocalFeatures) -> float:
+    """Largest S_l that any place can have with a query: the root of its mean reliability.
+
+    Every token is in one pair at most, so that by Cauchy and Schwarz the sum of sqrt(r_u r_v) is
+    at most sqrt(sum r_u sum r_v), and reliabilities of places are at most 1. A candidate that is
+    less similar than the best by more than this over w can never be the best.
+    """
+    return math.sqrt(float(query.reliability[query.valid].double().mean()))
+
+
+def pool_size(
+    similarities: Sequence[float] | np.ndarray, config: RerankingConfig, reach: float = math.inf
+) -> int:
     """How many candidates are worth re-ranking (section 6.3 of the method, our reconstruction).
 
-    Those within `similarity_range` of the best and `deviations` standard deviations above the
-    mean of the first `most`, but no fewer than `fewest`; only the best where no other is within
-    the range.
+    Those within a range of the best and `deviations` standard deviations above the mean of the
+    first `most`, but no fewer than `fewest`; only the best where no other is within the range.
+    The range is `similarity_range`, or less where the query's reliability leaves less to be made
+    up for.
 
     Args:
         similarities: cosines of the candidates, largest first, (K,).
         config: the limits.
+        reach: what local features may make up for, as a difference of similarities.
 
     Returns:
         From 1 to `most`, and no more than K; 0 where there are none.
     """
     first = np.asarray(similarities[: config.most], np.float64)
-    if len(first) < 2 or first[0] - first[1] > config.similarity_range:
+    within = min(config.similarity_range, reach) + ROUNDING
+    if len(first) < 2 or first[0] - first[1] > within:
         return min(1, len(first))
-    limit = max(first[0] - config.similarity_range, first.mean() + config.deviations * first.std())
+    limit = max(first[0] - within, first.mean() + config.deviations * first.std())
     worth = int((first >= limit - ROUNDING).sum())
     return min(max(worth, config.fewest), len(first))
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from vpr_ros.recognition.neighbourhood import NEIGHBOURHOOD_M, PlaceArrays
-from vpr_ros.records import Signals
+from vpr_ros.records import Candidate, Signals
 
 SUE_PLACES = 10  # most similar places whose poses are compared
 SUE_SLOPE = 80.0  # weight exp(slope * (similarity - best)); see docs/calibration.md
 SUE_CLIP = 10.0  # neighbourhoods; further away is not further
 LEAST_RIVALS = 10  # fewer have no deviation worth the name
+CHANCE_INLIERS = 16  # between images of two places; see docs/calibration.md
 RIVAL_RANGE = 0.2  # a rival this much less similar is none: ambiguity 0
 
 
@@ -42,6 +44,35 @@ def measure(
     if len(rest):
         gap = best - float(rest.max())
     return Signals(best, z_score, gap, spread(similarities, places))
+
+
+def margin(
+    candidates: Sequence[Candidate],
+    rows: Mapping[int, int],
+    places: PlaceArrays,
+    neighbourhood_m: float = NEIGHBOURHOOD_M,
+) -> float:
+    """Log ratio of the best candidate's inliers to those of the best place away from it.
+
+    Both counts are raised by what chance gives, so that 8 to 0 is little and 80 to 8 is much. A
+    place elsewhere that was not verified counts as one without inliers; nan where the best
+    candidate was not.
+
+    Args:
+        candidates: the best first; any of them may be verified.
+        rows: of the map's places, by their ids.
+        places: of the map.
+        neighbourhood_m: places nearer than this to the best one are no rivals.
+    """
+    found = candidates[0].verification
+    if found is None:
+        return math.nan
+    others = [(rows[c.place.id], c.verification) for c in candidates[1:] if c.verification]
+    rival = 0
+    if others:
+        near = places.neighbourhood(rows[candidates[0].place.id], neighbourhood_m)
+        rival = max((other.inliers for row, other in others if not near[row]), default=0)
+    return math.log((found.inliers + CHANCE_INLIERS) / (rival + CHANCE_INLIERS))
 
 
 def spread(similarities: np.ndarray, places: PlaceArrays) -> float:

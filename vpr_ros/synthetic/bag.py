@@ -1,4 +1,4 @@
-"""Write a drive as a rosbag2 in mcap: images, camera, drifting odometry, exact poses."""
+"""Write a drive as a rosbag2 in mcap: images, camera, mounting, odometry, exact poses, depth."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vpr_ros.errors import BagError
+from vpr_ros.errors import BagError, ConfigError
+from vpr_ros.synthetic.camera import View
 from vpr_ros.synthetic.drives import Drive
-from vpr_ros.synthetic.render import render_scene
+from vpr_ros.synthetic.render import render_scene, render_with_depth
 from vpr_ros.synthetic.scene import Scene
 from vpr_ros.synthetic.town import Town
 from vpr_ros.synthetic.workers import ordered_map
@@ -26,8 +27,16 @@ IMAGE_TOPIC = '/camera/image_raw/compressed'
 CAMERA_TOPIC = '/camera/camera_info'
 ODOMETRY_TOPIC = '/odom'
 POSE_TOPIC = '/ground_truth/pose'
+DEPTH_TOPIC = '/camera/depth_registered/image_raw/compressedDepth'
+STATIC_TOPIC = '/tf_static'
+BASE_FRAME = 'base_link'
 CAMERA_FRAME = 'camera_optical_frame'
 JPEG_QUALITY = 92
+MOST_DEPTH_M = 65.535  # what 16 bits of millimetres hold
+DEPTH_HEADER = bytes(12)  # of compressed_depth_image_transport: only floats have something to say
+OPTICAL = np.array(
+    [[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
+)  # in x ahead, y left, z up
 
 
 def render_drive(town: Town, drive: Drive, workers: int | None = None) -> Iterator[np.ndarray]:
@@ -44,19 +53,25 @@ def write_bag(
     workers: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    depth_m: float = 0.0,
 ) -> Path:
     """Write a drive whole or not at all; the same bytes whatever the number of workers.
 
+    With `depth_m` every image comes with depth to that range in metres, as a perfect camera sees
+    it: to the nearest millimetre, 16UC1, and up to two and a half times the bytes of the pictures.
+
     Raises:
         BagError: something is at `path` already and `overwrite` is not set.
+        ConfigError: a range that 16 bits of millimetres do not hold.
     """
     path = Path(path)
     check_free(path, overwrite)
+    check_depth(depth_m)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The bag takes its file name from its folder, so the folder has its final name from the start.
     nursery = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
     try:
-        _write(nursery / path.name, town, drive, workers, progress)
+        _write(nursery / path.name, town, drive, workers, progress, depth_m)
         if path.exists():
             os.replace(path, nursery / 'replaced')
         os.replace(nursery / path.name, path)
@@ -75,31 +90,61 @@ def check_free(path: Path, overwrite: bool) -> None:
         raise BagError(f'{path} exists already; choose another path or ask to overwrite it')
 
 
-def _encode(scene: Scene, camera: Any, view: Any) -> bytes:
-    image = render_scene(scene, view, camera)
+def check_depth(depth_m: float) -> None:
+    """Refuse a range of depth that cannot be written.
+
+    Raises:
+        ConfigError: it is below 0, or above MOST_DEPTH_M.
+    """
+    if not 0.0 <= depth_m <= MOST_DEPTH_M:
+        raise ConfigError(
+            f'depth to {depth_m:g} m cannot be written: expected at most {MOST_DEPTH_M} m, '
+            'which 16 bits of millimetres hold'
+        )
+
+
+def _encode(scene: Scene, camera: Any, depth_m: float, view: Any) -> tuple[bytes, bytes]:
+    """JPEG, and the PNG of depth in millimetres or nothing."""
+    if depth_m:
+        image, metres = render_with_depth(scene, view, camera)
+        near = np.where(metres <= depth_m, metres, 0.0)
+        png = cv2.imencode('.png', np.rint(1e3 * near).astype(np.uint16))[1].tobytes()
+    else:
+        image, png = render_scene(scene, view, camera), b''
     _, data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return data.tobytes()
+    return data.tobytes(), png
 
 
 def _write(
-    path: Path, town: Town, drive: Drive, workers: int | None, progress: Progress | None
+    path: Path,
+    town: Town,
+    drive: Drive,
+    workers: int | None,
+    progress: Progress | None,
+    depth_m: float,
 ) -> None:
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     messages = Messages()
     scene = Scene.build(town, drive.session)
     views = (drive.view(k) for k in range(len(drive)))
-    pictures = ordered_map(partial(_encode, scene, drive.camera), views, workers)
+    pictures = ordered_map(partial(_encode, scene, drive.camera, depth_m), views, workers)
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = {
-            topic: writer.add_connection(topic, kind, typestore=messages.store)
+            topic: writer.add_connection(
+                topic, kind, typestore=messages.store, offered_qos_profiles=_offered(topic)
+            )
             for topic, kind in TOPICS.items()
+            if depth_m or topic != DEPTH_TOPIC
         }
         exact, drifted = drive.quaternions, drive.odometry_quaternions
-        for k, picture in enumerate(pictures):
+        for k, (picture, png) in enumerate(pictures):
             stamp = int(drive.stamps_ns[k])
-            records = {
-                CAMERA_TOPIC: messages.camera(stamp, drive),
+            records = {STATIC_TOPIC: messages.mounting(stamp, drive)} if k == 0 else {}
+            records[CAMERA_TOPIC] = messages.camera(stamp, drive)
+            if png:  # before its image, so that a live node has it when it answers
+                records[DEPTH_TOPIC] = messages.depth(stamp, png)
+            records |= {
                 IMAGE_TOPIC: messages.image(stamp, picture),
                 ODOMETRY_TOPIC: messages.odometry(stamp, drive, k, drifted[k]),
                 POSE_TOPIC: messages.pose(stamp, drive.positions_m[k], exact[k]),
@@ -111,7 +156,31 @@ def _write(
                 progress(k + 1, len(drive))
 
 
+def _offered(topic: str) -> list[Any]:
+    """What rosbag2 plays a topic with: static transforms are kept for those who come later."""
+    from rosbags.interfaces import (
+        Qos,
+        QosDurability,
+        QosHistory,
+        QosLiveliness,
+        QosReliability,
+        QosTime,
+    )
+
+    if topic != STATIC_TOPIC:
+        return []
+    never = QosTime(2147483647, 4294967295)
+    return [
+        Qos(
+            QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL,
+            never, never, QosLiveliness.AUTOMATIC, never, False,
+        )
+    ]  # fmt: skip
+
+
 TOPICS = {
+    STATIC_TOPIC: 'tf2_msgs/msg/TFMessage',
+    DEPTH_TOPIC: 'sensor_msgs/msg/CompressedImage',
     IMAGE_TOPIC: 'sensor_msgs/msg/CompressedImage',
     CAMERA_TOPIC: 'sensor_msgs/msg/CameraInfo',
     ODOMETRY_TOPIC: 'nav_msgs/msg/Odometry',
@@ -147,6 +216,29 @@ class Messages:
         data = np.frombuffer(jpeg, np.uint8)
         header = self._header(stamp_ns, CAMERA_FRAME)
         return self._new('sensor_msgs/msg/CompressedImage', header, 'jpeg', data)
+
+    def depth(self, stamp_ns: int, png: bytes) -> Any:
+        """A CompressedImage of depth in millimetres, aligned with the picture."""
+        data = np.frombuffer(DEPTH_HEADER + png, np.uint8)
+        header = self._header(stamp_ns, CAMERA_FRAME)
+        format_ = '16UC1; compressedDepth png'
+        return self._new('sensor_msgs/msg/CompressedImage', header, format_, data)
+
+    def mounting(self, stamp_ns: int, drive: Drive) -> Any:
+        """A TFMessage: the camera's optical frame in the base."""
+        from scipy.spatial.transform import Rotation
+
+        session = drive.session
+        turn = View(0.0, 0.0, 0.0, pitch_rad=session.camera_pitch_rad).rotation() @ OPTICAL
+        x, y, z, w = map(float, Rotation.from_matrix(turn).as_quat())
+        transform = self._new(
+            'geometry_msgs/msg/Transform',
+            self._vector(0.0, 0.0, session.camera_height_m),
+            self._new('geometry_msgs/msg/Quaternion', x, y, z, w),
+        )
+        header = self._header(stamp_ns, BASE_FRAME)
+        stamped = self._new('geometry_msgs/msg/TransformStamped', header, CAMERA_FRAME, transform)
+        return self._new('tf2_msgs/msg/TFMessage', [stamped])
 
     def camera(self, stamp_ns: int, drive: Drive) -> Any:
         """A CameraInfo without distortion."""
@@ -193,7 +285,7 @@ class Messages:
         return self._new(
             'nav_msgs/msg/Odometry',
             self._header(stamp_ns, 'odom'),
-            'base_link',
+            BASE_FRAME,
             self._new('geometry_msgs/msg/PoseWithCovariance', pose, pose_covariance),
             self._new('geometry_msgs/msg/TwistWithCovariance', twist, twist_covariance),
         )

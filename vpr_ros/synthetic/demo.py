@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr_ros.synthetic.bag import Progress, check_free, write_bag
+from vpr_ros.synthetic.bag import Progress, check_depth, check_free, write_bag
 from vpr_ros.synthetic.drives import START_NS, Drive, plan_drive
 from vpr_ros.synthetic.lights import LIGHTS, Session
 from vpr_ros.synthetic.render import render_scene
@@ -80,15 +80,18 @@ def write_demo(
     workers: int | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
+    depth_m: float = 0.0,
 ) -> DemoDrives:
-    """Render and write both drives as `first` and `second` in a folder.
+    """Render and write both drives as `first` and `second` in a folder, as `write_bag` does.
 
     Raises:
         BagError: a bag is there already and `overwrite` is not set.
+        ConfigError: as `write_bag`.
     """
     targets = [Path(folder) / name for name in ('first', 'second')]
     for target in targets:
         check_free(target, overwrite)
+    check_depth(depth_m)
     town = Town.build(seed)
     drives = plan_demo(town, seed)
     total, done, paths = sum(map(len, drives)), 0, []
@@ -98,6 +101,6 @@ def write_demo(
             if progress:
                 progress(before + count, total)
 
-        paths.append(write_bag(target, town, drive, workers, overwrite, report))
+        paths.append(write_bag(target, town, drive, workers, overwrite, report, depth_m))
         done += len(drive)
     return DemoDrives(*paths)

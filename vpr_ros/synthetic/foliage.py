@@ -12,10 +12,25 @@ from vpr_ros.synthetic.trees import SIZE, TreePicture
 
 RANGE_M = 160.0
 LEAST_PX = 3.0
+OPAQUE = 0.5  # cover at which a tree is what a depth camera sees
 
 
-def add_trees(scene: Scene, eye: Eye, light: np.ndarray, inverse_depth: np.ndarray) -> None:
-    """Change `light` (H, W, 3) where trees and lamps are seen."""
+def add_trees(
+    scene: Scene,
+    eye: Eye,
+    light: np.ndarray,
+    inverse_depth: np.ndarray,
+    reached: np.ndarray | None = None,
+) -> None:
+    """Change `light` (H, W, 3) where trees and lamps are seen.
+
+    Args:
+        scene: whose trees they are.
+        eye: the camera.
+        light: to be changed.
+        inverse_depth: of what stands there without trees, (H, W).
+        reached: inverse depth (H, W) to be changed where leaves hide more than they let through.
+    """
     if scene.session.light.lamps:
         _add_glow(scene, eye, light, inverse_depth)
     trees = scene.town.trees
@@ -33,9 +48,11 @@ def add_trees(scene: Scene, eye: Eye, light: np.ndarray, inverse_depth: np.ndarr
         tree = chosen[k]
         picture = scene.tree_pictures[int(trees[tree, 3])]
         sunny = float(np.clip((0.7 * trees[tree, 2] - air[k, 0]) * 0.4 + 0.5, 0, 1))
-        _add_tree(
+        box, cover = _add_tree(
             scene, eye, light, inverse_depth, picture, pixels[tree], depth[tree], size[tree], sunny
         )
+        if reached is not None:
+            reached[box][cover > OPAQUE] = 1.0 / depth[tree]
 
 
 def _add_tree(
@@ -48,7 +65,8 @@ def _add_tree(
     depth_m: float,
     size_px: float,
     sunny: float,
-) -> None:
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Rows and columns that a tree reaches, and how much of what is behind it hides there."""
     level = int(np.clip(np.log2(SIZE / size_px), 0, len(picture.rgba) - 1))
     side = SIZE >> level
     scale = size_px / side
@@ -57,7 +75,7 @@ def _add_tree(
     x0, x1 = max(int(left), 0), min(int(left + size_px) + 2, width)
     y0, y1 = max(int(top), 0), min(int(foot_px[1]) + 2, height)
     if x0 >= x1 or y0 >= y1:
-        return
+        return np.s_[0:0, 0:0], np.zeros((0, 0))
     move = np.array([[1 / scale, 0, (x0 - left) / scale], [0, 1 / scale, (y0 - top) / scale]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     area = (x1 - x0, y1 - y0)
@@ -75,6 +93,7 @@ def _add_tree(
     share = np.where(rgba[..., 3] > 0, cover / np.maximum(rgba[..., 3], 1e-4), 0.0)[..., None]
     colour = rgba[..., :3] * bright * (share * (1 - air)) + cover[..., None] * (air * horizon)
     light[box] = light[box] * (1.0 - cover[..., None]) + colour
+    return box, cover
 
 
 def _light_on(scene: Scene, eye: Eye, slant: np.ndarray, sunny: float) -> np.ndarray:

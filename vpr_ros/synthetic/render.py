@@ -31,12 +31,35 @@ def render_scene(
     """Draw one picture (H, W, 3) uint8 RGB, the same bytes for the same arguments."""
     session = scene.session
     eye = Eye.mounted(view, session.camera_height_m, session.camera_pitch_rad, camera)
-    seen = look(scene, eye)
-    light, inverse_depth = _resolve(scene, seen, eye)
+    light, inverse_depth = _resolve(scene, look(scene, eye), eye)
     add_trees(scene, eye, light, inverse_depth)
     if occluder is not None:
         add_occluder(light, eye, session.light, occluder)
     return _expose(light, session, view)
+
+
+def render_with_depth(scene: Scene, view: View, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the picture of `render_scene`, and its depth (H, W), float32, metres; 0: sky.
+
+    Depth is that of one of the parts of a pixel, and never of a mean of two surfaces. Trees are
+    pictures that stand upright and face the camera, and so is their depth.
+    """
+    session = scene.session
+    eye = Eye.mounted(view, session.camera_height_m, session.camera_pitch_rad, camera)
+    seen = look(scene, eye)
+    light, inverse_depth = _resolve(scene, seen, eye)
+    reached = _nearest(seen, eye)
+    add_trees(scene, eye, light, inverse_depth, reached)
+    with np.errstate(divide='ignore'):
+        depth = np.where(reached > 0.0, 1.0 / reached, 0.0).astype(np.float32)
+    return _expose(light, session, view), depth
+
+
+def _nearest(seen: Seen, eye: Eye) -> np.ndarray:
+    """Inverse depth (H, W) of one part of each pixel, in the middle of the pixel; 0: sky."""
+    height, width = eye.camera.height, eye.camera.width
+    y, x = np.divmod(np.arange(height * width, dtype=np.float32), np.float32(width))
+    return trace(seen, eye, seen.numbers[::SPLIT, ::SPLIT].ravel(), x, y).w.reshape(height, width)
 
 
 def _resolve(scene: Scene, seen: Seen, eye: Eye) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,14 @@
 """Depth images in metres, of the moment asked for."""
 
+import cv2
 import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from vpr_ros.nodes.inputs.depth import DepthBuffer, depth_from_message
+from vpr_ros.bags.depth_images import depth_from_message
+from vpr_ros.nodes.inputs.depth import DepthBuffer
 from vpr_ros.nodes.outputs.messages import to_time
 
 
@@ -33,14 +35,6 @@ def test_millimetres_and_metres(padding, big):
     np.testing.assert_array_equal(metres, [[0, 0.5], [0, 3.0]])
 
 
-def test_what_is_no_depth_image_is_none():
-    raw = np.ones((2, 2), np.uint16)
-    assert depth_from_message(message(raw, 'rgb8')) is None
-    cut = message(raw, '16UC1')
-    cut.data = bytes(cut.data)[:5]
-    assert depth_from_message(cut) is None
-
-
 def test_the_depth_of_the_moment_is_found():
     buffer = DepthBuffer(0.05)
     assert buffer.at(0) is None
@@ -53,7 +47,21 @@ def test_the_depth_of_the_moment_is_found():
     assert buffer.at(0) is None  # long gone
 
 
-def test_a_depth_image_that_was_cut_is_none():
-    buffer = DepthBuffer(0.05)
-    buffer.put(serialize_message(message(np.ones((2, 2), np.float32), '32FC1', 0))[:-3])
+@pytest.mark.parametrize('fault', ['cut', 'rgb8', 'compressed'])
+def test_what_is_no_depth_image_is_none_and_told(fault):
+    told = []
+    buffer = DepthBuffer(0.05, 'compressed' if fault == 'compressed' else 'raw', told.append)
+    depth = message(np.ones((2, 2), np.float32), 'rgb8' if fault == 'rgb8' else '32FC1', 0)
+    if fault == 'compressed':
+        depth = CompressedImage(format='jpeg', data=bytes(40))
+    buffer.put(serialize_message(depth)[: -3 if fault == 'cut' else None])
     assert buffer.at(0) is None
+    assert len(told) == 1
+
+
+def test_compressed_depth_is_read_as_the_transport_writes_it():
+    buffer = DepthBuffer(0.05, 'compressed')
+    png = cv2.imencode('.png', np.full((2, 3), 1250, np.uint16))[1].tobytes()
+    depth = CompressedImage(format='16UC1; compressedDepth png', data=bytes(12) + png)
+    buffer.put(serialize_message(depth))
+    np.testing.assert_array_equal(buffer.at(0), np.full((2, 3), 1.25, np.float32))

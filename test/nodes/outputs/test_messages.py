@@ -60,13 +60,14 @@ def closed(found, session=None):
     return loop_closure(found, match, 11, session, SIGNATURE)
 
 
-def verified(inliers, matches, relative=None):
+def verified(inliers, matches, relative=None, tried=False):
     points = np.zeros((matches, 2), np.float32)
     found = Verification(
         'sift', 'pnp_depth', points, points, np.arange(matches) < inliers, relative=relative
     )
     return replace(recognition(Verdict.ACCEPTED), candidates=(
-        Candidate(POSED, 0.9, 1.5, 7, found), Candidate(UNPOSED, 0.8)), probability=0.97,
+        Candidate(POSED, 0.9, 1.5, 7, found, tried=True), Candidate(UNPOSED, 0.8, tried=tried)),
+        probability=0.97,
         ambiguity=0.25)  # fmt: skip
 
 
@@ -165,7 +166,7 @@ def test_evidence_is_told():
     assert first.inlier_ratio == 0.75 and first.score == 1.5
     assert second.verification == second.VERIFY_NOT_TRIED and math.isnan(second.score)
     for counts in ((3, 40), (0, 0)):
-        match = place_match(verified(*counts), HEADER, ARRIVAL, SIGNATURE)
+        match = place_match(verified(*counts, tried=True), HEADER, ARRIVAL, SIGNATURE)
         assert match.candidates[0].verification == first.VERIFY_FAILED
         assert match.candidates[1].verification == second.VERIFY_UNAVAILABLE
     off = replace(SIGNATURE.config, verification=VerificationConfig(candidates=0))

@@ -208,6 +208,38 @@ def test_half_the_depths_may_be_missing():
     assert np.linalg.norm(error(relative, known.bases)[:3]) < 0.02
 
 
+def test_matches_without_depth_have_a_say_in_the_rotation():
+    """A dozen near points measured by depth, a hundred others: against those points alone."""
+    alone, together = [], []
+    for seed in range(10):
+        known = scene(seed, wrong=0.0, depth=True)
+        some = np.argsort(known.query.depth_m)[:12]
+        depth = np.full_like(known.query.depth_m, np.nan)
+        depth[some] = known.query.depth_m[some]
+        few = [
+            replace(side, points=side.points[some]) for side in (known.query, known.place)
+        ]  # fmt: skip
+        few[0] = replace(few[0], depth_m=depth[some])
+        for found, (query, place) in (
+            (alone, few), (together, (replace(known.query, depth_m=depth), known.place)),
+        ):  # fmt: skip
+            explained, relative = related(query, place)
+            assert relative.kind is PoseKind.METRIC
+            check_covariance(relative.covariance)
+            found.append(np.linalg.norm(error(relative, known.bases).reshape(2, 3), axis=1))
+    alone, together = np.median(alone, axis=0), np.median(together, axis=0)
+    assert (together < 0.7 * alone).all()
+    assert together[1] < 0.003
+
+
+def test_too_few_depths_are_no_scale():
+    known = scene(wrong=0.0, depth=True)
+    depth = np.full_like(known.query.depth_m, np.nan)
+    depth[:8] = known.query.depth_m[:8]
+    found = explain(replace(known.query, depth_m=depth), known.place, 2.0)
+    assert found.motion.kind is PoseKind.UP_TO_SCALE
+
+
 def test_without_any_depth_it_is_up_to_scale():
     known = scene(depth=True)
     depth = np.full_like(known.query.depth_m, np.nan)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.recognition.neighbourhood import NS, PlaceArrays
-from vpr_ros.recognition.over_time.place_motion import MOST_MOVED, PlaceMotion
+from vpr_ros.recognition.over_time.place_motion import MOST_MOVED, MOST_SIGMA_M, PlaceMotion
 from vpr_ros.records import Place, Pose
 
 
@@ -69,6 +69,24 @@ def test_places_added_later_are_reached():
     arrays.extend(places[580:])  # too few for a new tree
     after = moving.by_distance(belief_at(579, 600), 5.0, 1.0)
     assert after[583:586].sum() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(('spacing_m', 'sigma_m'), [(0.04, 0.04), (0.3, 0.3), (5.0, MOST_SIGMA_M)])
+def test_where_nothing_is_set_the_map_says_how_far_a_motion_errs(spacing_m, sigma_m):
+    places = [Place(0, 1, i * NS, Pose((spacing_m * i, 0.0, 0.0))) for i in range(50)]
+    moving = motion(places, sigma_m=0.0)
+    after = moving.by_distance(belief_at(20, 50), 5 * spacing_m, 1.0)
+    assert (moving.sigma_m, moving.spacing_m) == pytest.approx((sigma_m, spacing_m))
+    assert set(np.argsort(after)[-2:]) == {15, 25}
+    moving.forget()
+    assert moving.sigma_m == MOST_SIGMA_M
+
+
+def test_without_neighbours_a_motion_errs_as_ever():
+    alone = [Place(0, i, i * NS, Pose((float(i), 0.0, 0.0))) for i in range(5)]
+    moving = motion(alone, sigma_m=0.0)
+    moving.by_distance(belief_at(2, 5), 1.0, 1.0)
+    assert moving.sigma_m == MOST_SIGMA_M
 
 
 def test_an_even_belief_stays_even():

@@ -10,7 +10,7 @@ from dataclasses import replace
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vpr_ros.bags.cameras import camera_from_message
 from vpr_ros.config import NodeConfig
@@ -60,16 +60,23 @@ class CameraInput:
         self._frame = ''
         self._model: Camera | None = None  # not mounted
         self._told: Camera | None = None
-        wanted = []
-        if config.camera_info:
-            wanted.append((CameraInfo, 'camera_info', self._take_info))
-        if config.depth:
-            wanted.append((Image, 'depth', depth.put))
-        for type_, topic, take in wanted:
+        for type_, topic, take in self._wanted(node, config, camera, depth):
             subscription = node.create_subscription(
-                type_, topic_of(camera, topic), take, qos_profile_sensor_data, raw=True
+                type_, topic, take, qos_profile_sensor_data, raw=True
             )
             stack.callback(node.destroy_subscription, subscription)
+
+    def _wanted(
+        self, node: Node, config: NodeConfig, camera: str, depth: DepthBuffer
+    ) -> list[tuple[type, str, Callable[[bytes], None]]]:
+        """Type and topic of what is listened to, and what takes it."""
+        wanted: list[tuple[type, str, Callable[[bytes], None]]] = []
+        if config.camera_info:
+            wanted.append((CameraInfo, topic_of(camera, 'camera_info'), self._take_info))
+        if config.depth:
+            type_ = Image if config.depth_transport == 'raw' else CompressedImage
+            wanted.append((type_, depth_topic(node, camera, config.depth_transport), depth.put))
+        return wanted
 
     def _take_info(self, data: bytes) -> None:
         news = data[STAMP_END:] != self._last
@@ -106,6 +113,13 @@ class CameraInput:
             f'camera, found {found}; calibrate it, or set camera_info to false',
             throttle_duration_sec=LOG_PERIOD_S,
         )
+
+
+def depth_topic(node: Node, camera: str, transport: str) -> str:
+    """Fully qualified topic of depth: `depth` is remapped, and the suffix follows."""
+    topic = node.resolve_topic_name(topic_of(camera, 'depth'))
+    suffix = f'/{transport}'
+    return topic if transport == 'raw' or topic.endswith(suffix) else topic + suffix
 
 
 def topic_of(camera: str, topic: str) -> str:

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
+from rclpy.impl.rcutils_logger import RcutilsLogger
 
+from vpr_ros.bags.depth_images import depth_from_message, nearest
+from vpr_ros.config import NodeConfig
 from vpr_ros.errors import ImageError
-from vpr_ros.nodes.inputs.cdr import AnyImage, image_message, stamp_of
-from vpr_ros.nodes.outputs.messages import NS
+from vpr_ros.nodes.inputs.cdr import image_message, stamp_of
 
 KEPT = 8
-TYPES = {'16UC1': ('u2', 1e-3), 'mono16': ('u2', 1e-3), '32FC1': ('f4', 1.0)}  # to metres
+LOG_PERIOD_S = 5.0
 
 
 class DepthBuffer:
     """The newest depth images, serialised; filled by one thread, asked by another."""
 
-    def __init__(self, max_gap_s: float) -> None:
-        self._max_gap_ns = int(max_gap_s * NS)
+    def __init__(
+        self,
+        max_gap_s: float,
+        transport: str = 'raw',
+        warn: Callable[[str], None] = lambda fault: None,
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            max_gap_s: largest time between an image and its depth image.
+            transport: 'raw' or 'compressed', which decides on the type of the messages.
+            warn: told, in one sentence, why a message is no depth image.
+        """
+        self._max_gap_s, self._transport, self._warn = max_gap_s, transport, warn
         self._kept: deque[bytes] = deque(maxlen=KEPT)
         self._lock = threading.Lock()
 
     def put(self, data: bytes) -> None:
-        """Take a serialised sensor_msgs/Image."""
+        """Take a serialised sensor_msgs/Image or CompressedImage."""
         with self._lock:
             self._kept.append(data)
 
@@ -32,35 +47,24 @@ class DepthBuffer:
         """Depth (H, W), float32, metres, of the image at a stamp in nanoseconds, or None."""
         with self._lock:
             kept = list(self._kept)
-        if not kept:
-            return None
-        nearest = min(kept, key=lambda data: abs(stamp_of(data) - stamp))
-        if abs(stamp_of(nearest) - stamp) > self._max_gap_ns:
+        index = nearest([stamp_of(data) for data in kept], stamp, self._max_gap_s)
+        if index is None:
             return None
         try:
-            return depth_from_message(image_message(nearest, 'raw'))
-        except ImageError:
+            return depth_from_message(image_message(kept[index], self._transport))
+        except ImageError as error:
+            self._warn(str(error))
             return None
 
 
-def depth_from_message(message: AnyImage) -> np.ndarray | None:
-    """Depth (H, W), float32, metres, 0 where not known; None for what is no depth image.
+def depth_buffers(config: NodeConfig, logger: RcutilsLogger) -> dict[str, DepthBuffer]:
+    """One for each camera, by its name."""
 
-    16UC1 counts millimetres, 32FC1 metres (REP 118).
-    """
-    if message.encoding not in TYPES:
-        return None
-    kind, unit = TYPES[message.encoding]
-    dtype = np.dtype(('>' if message.is_bigendian else '<') + kind)
-    row = message.step // dtype.itemsize
-    data = np.frombuffer(message.data, np.uint8)
-    size = message.height * message.step
-    if (
-        not message.width
-        or row < message.width
-        or data.size < size
-        or message.step % dtype.itemsize
-    ):
-        return None
-    metres = data[:size].view(dtype).reshape(message.height, row)[:, : message.width] * unit
-    return np.nan_to_num(metres.astype(np.float32), posinf=0.0, neginf=0.0)
+    def warn(fault: str) -> None:
+        logger.warning(
+            f'a depth image was not used, poses are not in metres: {fault}',
+            throttle_duration_sec=LOG_PERIOD_S,
+        )
+
+    transport = 'raw' if config.depth_transport == 'raw' else 'compressed'
+    return {name: DepthBuffer(config.depth_gap_s, transport, warn) for name in config.cameras}

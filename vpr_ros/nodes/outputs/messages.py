@@ -253,10 +253,10 @@ def _pose_in_map(
     return PoseWithCovariance(pose=to_pose(here), covariance=covariance.ravel())
 
 
-def _verified(rank: int, candidate: Candidate, settled: bool, config: NodeConfig) -> int:
+def _verified(candidate: Candidate, config: NodeConfig) -> int:
     found = candidate.verification
     if found is None:
-        tried = rank < config.verification.candidates and not settled
+        tried = candidate.tried
         return PlaceCandidate.VERIFY_UNAVAILABLE if tried else PlaceCandidate.VERIFY_NOT_TRIED
     if passed(found, config.verification):
         return PlaceCandidate.VERIFY_PASSED
@@ -264,19 +264,10 @@ def _verified(rank: int, candidate: Candidate, settled: bool, config: NodeConfig
 
 
 def _candidates(recognition: Recognition, config: NodeConfig) -> list[PlaceCandidate]:
-    """By rank. Where the first was confirmed, it was settled without most of the others."""
-    best = recognition.best
-    settled = config.verification.until_confirmed and best is not None
-    settled = settled and passed(best.verification, config.verification)
-    return [
-        _candidate(rank, candidate, settled, config)
-        for rank, candidate in enumerate(recognition.candidates)
-    ]
+    return [_candidate(*ranked, config) for ranked in enumerate(recognition.candidates)]
 
 
-def _candidate(
-    rank: int, candidate: Candidate, settled: bool, config: NodeConfig
-) -> PlaceCandidate:
+def _candidate(rank: int, candidate: Candidate, config: NodeConfig) -> PlaceCandidate:
     place, found = candidate.place, candidate.verification
     return PlaceCandidate(
         place_id=place.id,
@@ -287,7 +278,7 @@ def _candidate(
         rank=rank,
         similarity=candidate.similarity,
         score=math.nan if candidate.score is None else candidate.score,
-        verification=_verified(rank, candidate, settled, config),
+        verification=_verified(candidate, config),
         matches=found.matches if found else 0,
         inliers=found.inliers if found else 0,
         inlier_ratio=found.ratio if found else 0.0,

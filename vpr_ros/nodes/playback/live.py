@@ -17,7 +17,12 @@ from vpr_msgs.msg import LoopClosure, PlaceMatch
 from vpr_ros.bags.reader import open_bag
 from vpr_ros.nodes.outputs.messages import stamp_ns
 from vpr_ros.nodes.playback.answers import Answers
-from vpr_ros.nodes.playback.node_arguments import Topics, node_arguments, published_name
+from vpr_ros.nodes.playback.node_arguments import (
+    Topics,
+    node_arguments,
+    published_names,
+    topics_of,
+)
 from vpr_ros.nodes.playback.node_process import node_process
 from vpr_ros.nodes.playback.player import Player
 from vpr_ros.nodes.playback.recorded import closure_record, match_record, write_lines
@@ -91,7 +96,7 @@ def run_live(
         bag_path: the recording.
         params: settings of the node by their dotted names; others keep their defaults.
         out: folder for the answers, the settings and the log of the node.
-        topics: to play; by default the only image topic, and no poses.
+        topics: to play; None: what `topics_of` finds.
         rate: times as fast as recorded.
         lockstep: play as fast as every image is answered.
         progress: called with messages published and messages in all.
@@ -104,10 +109,10 @@ def run_live(
     out = _folder(out)
     environment = process_environment(free_domain_id())
     with open_bag(bag_path) as bag, spinning_node('vpr_live', environment) as node:
-        topics = topics or Topics(bag.image_topic(None))
+        topics = topics or topics_of(bag)
         arguments = node_arguments(bag, topics, params, out / 'node.yaml', reliable=lockstep)
         recorder = Recorder(node)
-        player = Player(node, bag, topics.played(), {topics.image: published_name(bag, topics)})
+        player = Player(node, bag, topics.played(), published_names(bag, topics))
         pace = Lockstep(recorder.answers) if lockstep else OwnTiming(rate)
         with node_process(arguments, environment, out / 'node.log') as process:
             player.wait_for_subscriber(START_TIMEOUT_S, process.check)

@@ -54,7 +54,11 @@ class Player:
         for topic in bag.topics if topics is None else topics:
             self._advertise(node, topic, bag.info(topic).type, (remaps or {}).get(topic, topic))
         self.topics = list(self._publishers)
-        self._images = [x for x in self.topics if bag.topics[x].type in IMAGE_TYPES]
+        self._images = [
+            x
+            for x in self.topics
+            if bag.topics[x].type in IMAGE_TYPES and not bag.carries_depth(x)
+        ]  # depth alone is never answered
         self.total = sum(bag.count(topic) for topic in self.topics)
         if not self._images:
             raise BagError(f'{bag.path} has no images among {", ".join(bag.topics)}')

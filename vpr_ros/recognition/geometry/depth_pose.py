@@ -6,17 +6,20 @@ import cv2
 import numpy as np
 
 from vpr_ros.recognition.geometry.motion import Motion, fitted, skew
-from vpr_ros.recognition.geometry.rays import Explained, Rays, near, usac
+from vpr_ros.recognition.geometry.rays import Explained, Rays, near, sampson, usac
 from vpr_ros.records import PoseKind
 
-FEWEST_DEPTHS = 6  # matches with depth that are worth a motion
+FEWEST_DEPTHS = 9  # inliers with depth: fewer have been seen to be wrong by more than a metre
+LEAST_M = 0.01  # a shorter translation has no epipolar lines to speak of
 DEPTH_M = (0.05, 100.0)  # what a depth camera's reading may be
 
 
 def pnp(rays: Rays, depth_m: np.ndarray) -> Explained | None:
     """Motion in metres from the query's points in space and their images in the place.
 
-    Matches without depth are judged by their distance from the epipolar lines of that motion.
+    Matches without depth are judged by their distance from the epipolar lines of that motion, and
+    those near them have a say in it: they know less of the translation, but often far more of the
+    rotation than the few near points that a depth camera measures.
     """
     with np.errstate(invalid='ignore'):
         known = np.isfinite(depth_m) & (depth_m > DEPTH_M[0]) & (depth_m < DEPTH_M[1])
@@ -26,15 +29,20 @@ def pnp(rays: Rays, depth_m: np.ndarray) -> Explained | None:
     motion = _from_space(rays, points, known)
     if motion is None:
         return None
-    for _ in range(2):
+    for _ in range(3):
         inlier = known & (np.linalg.norm(_images(rays, points, motion), axis=1) <= rays.error)
         if inlier.sum() < FEWEST_DEPTHS:
             return None
-        motion = _metric(rays, points, inlier, motion.rotation, motion.translation)
-    matrix = skew(motion.translation) @ motion.rotation
-    if np.linalg.norm(motion.translation) > 1e-6:
-        inlier = inlier | (~known & near(rays, matrix))
-    return Explained('pnp_depth', inlier, motion)
+        aside = ~known & _on_lines(rays, motion)
+        motion = _metric(rays, points, inlier, aside, motion)
+    return Explained('pnp_depth', inlier | (~known & _on_lines(rays, motion)), motion)
+
+
+def _on_lines(rays: Rays, motion: Motion) -> np.ndarray:
+    """Which matches lie near their epipolar lines, (n,) bool; none where nothing moved."""
+    if np.linalg.norm(motion.translation) < LEAST_M:
+        return np.zeros(len(rays.query), dtype=bool)
+    return near(rays, skew(motion.translation) @ motion.rotation)
 
 
 def _from_space(rays: Rays, points: np.ndarray, known: np.ndarray) -> Motion | None:
@@ -54,18 +62,24 @@ def _from_space(rays: Rays, points: np.ndarray, known: np.ndarray) -> Motion | N
         return None
     rows = np.zeros(len(points), dtype=bool)
     rows[np.flatnonzero(known)[found.ravel()]] = True
-    return _metric(rays, points, rows, rotation.T, -rotation.T @ t[:, 0])
+    guess = Motion(PoseKind.METRIC, rotation.T, -rotation.T @ t[:, 0], np.eye(6))
+    return _metric(rays, points, rows, np.zeros(len(points), dtype=bool), guess)
 
 
 def _metric(
-    rays: Rays, points: np.ndarray, rows: np.ndarray, rotation: np.ndarray, t: np.ndarray
+    rays: Rays, points: np.ndarray, rows: np.ndarray, aside: np.ndarray, guess: Motion
 ) -> Motion:
+    """The motion that fits points in space, `rows`, and epipolar lines of the others, `aside`."""
     place, space = rays.place[rows], points[rows]
+    theirs, ours = rays.place[aside], rays.query[aside]
 
     def residuals(r: np.ndarray, t: np.ndarray) -> np.ndarray:
-        return _reprojected(space, place, r, t, rays.focal).ravel()
+        errors = _reprojected(space, place, r, t, rays.focal).ravel()
+        if not len(ours):
+            return errors
+        return np.concatenate([errors, rays.focal * sampson(skew(t) @ r, theirs, ours)])
 
-    return fitted(residuals, PoseKind.METRIC, rotation, t)
+    return fitted(residuals, PoseKind.METRIC, guess.rotation, guess.translation)
 
 
 def _images(rays: Rays, points: np.ndarray, motion: Motion) -> np.ndarray:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +24,9 @@ CACHED_PLACES = 128  # whose keypoints are kept: 0.3 MB each
 PATCH = 20  # pixels of a thumbnail searched around a patch centre
 
 Size = tuple[int, int]
+
+
+Start = Callable[..., 'Future[Keypoints | None]']
 
 
 class PlaceSource(Protocol):
@@ -64,8 +70,19 @@ class Verifier:
     def __init__(self, config: VerificationConfig, place_map: PlaceSource) -> None:
         self.config = config
         self._map = place_map
-        self._asked: tuple[np.ndarray | None, Keypoints | None] = (None, None)
-        self._known: OrderedDict[int, Keypoints | None] = OrderedDict()
+        self._asked: tuple[np.ndarray | None, Future[Keypoints | None]] = (None, Future())
+        self._known: OrderedDict[int, Future[Keypoints | None]] = OrderedDict()
+
+    def begin(self, image: np.ndarray) -> None:
+        """Look for the points of a query, RGB (H, W, 3), uint8, while the caller goes on."""
+        if self.config.matches != 'local':
+            self._asked = image, beside(_of_image, image)
+
+    def expect(self, place_ids: Sequence[int]) -> None:
+        """Look for the points of places that are likely to be asked for while nobody waits."""
+        if self.config.matches != 'local':
+            for place_id in place_ids:
+                self._keypoints(place_id, beside)
 
     def verify(self, query: QueryView, candidates: list[Candidate]) -> list[Candidate]:
         """Fill `verification` of the first `config.candidates`; the others come back untouched.
@@ -111,7 +128,7 @@ class Verifier:
         image = keypoints.grey(query.image)
         if self.config.matches == 'local':
             return self._by_local(query, image, candidates)
-        ours = self._of_query(query.image, image)
+        ours = self._of_query(query.image)
         found = [self._by_sift(ours, x.place.id) for x in candidates]
         bare = [
             i for i, matches in enumerate(found) if 0 in matches.query_size + matches.place_size
@@ -123,26 +140,27 @@ class Verifier:
             found[i] = matches
         return found
 
-    def _of_query(self, image: np.ndarray | None, grey: np.ndarray | None) -> Keypoints | None:
+    def _of_query(self, image: np.ndarray | None) -> Keypoints | None:
         """SIFT of the query, which is asked for once for each of its candidates."""
-        if image is None or image is not self._asked[0]:
-            self._asked = image, None if grey is None else keypoints.sift(grey)
-        return self._asked[1]
+        if image is None:
+            return None
+        if image is not self._asked[0]:
+            self._asked = image, at_once(_of_image, image)
+        return self._asked[1].result()
 
     def _by_sift(self, ours: Keypoints | None, place_id: int) -> Matches:
-        theirs = self._keypoints(place_id)
+        theirs = self._keypoints(place_id, at_once).result()
         least = KEYPOINTS_PER_INLIER * self.config.min_inliers
         if ours is None or theirs is None or min(len(ours.points), len(theirs.points)) < least:
             return _no_matches(SIFT, (0, 0), (0, 0))
         return Matches(SIFT, *keypoints.match_sift(ours, theirs), ours.size, theirs.size)
 
-    def _keypoints(self, place_id: int) -> Keypoints | None:
+    def _keypoints(self, place_id: int, start: Start) -> Future[Keypoints | None]:
         """SIFT of a place's thumbnail; places are never changed, so they are remembered."""
         if place_id not in self._known:
-            image = keypoints.grey_thumbnail(self._map.thumbnail(place_id))
-            self._known[place_id] = None if image is None else keypoints.sift(image)
+            self._known[place_id] = start(_of_thumbnail, self._map.thumbnail(place_id))
             if len(self._known) > CACHED_PLACES:
-                self._known.popitem(last=False)
+                self._known.popitem(last=False)[1].cancel()
         self._known.move_to_end(place_id)
         return self._known[place_id]
 
@@ -179,6 +197,33 @@ class Verifier:
         theirs = keypoints.scaled(theirs, source, sizes[1])
         theirs = keypoints.aligned(image, other, ours, theirs, PATCH)
         return Matches(LOCAL, ours, theirs, *sizes)
+
+
+def _of_image(image: np.ndarray | None) -> Keypoints | None:
+    grey = keypoints.grey(image)
+    return None if grey is None else keypoints.sift(grey)
+
+
+def _of_thumbnail(jpeg: bytes | None) -> Keypoints | None:
+    grey = keypoints.grey_thumbnail(jpeg)
+    return None if grey is None else keypoints.sift(grey)
+
+
+def at_once(find: Callable[..., Keypoints | None], *given: object) -> Future[Keypoints | None]:
+    """Find keypoints here and now."""
+    found: Future[Keypoints | None] = Future()
+    found.set_result(find(*given))
+    return found
+
+
+def beside(find: Callable[..., Keypoints | None], *given: object) -> Future[Keypoints | None]:
+    """Find keypoints in a thread of their own: OpenCV does not hold the interpreter meanwhile."""
+    return _thread().submit(find, *given)
+
+
+@cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix='keypoints')
 
 
 def passed(verification: Verification | None, config: VerificationConfig) -> bool:

@@ -17,6 +17,8 @@ REGROW = 1.1  # the tree is planted again when the map has grown by this factor
 REACH = 2.5  # standard deviations at which a motion is cut off
 LEAST_KERNEL = 0.05  # below this in sum no place lies where the motion leads
 SPEEDUP = 3.0  # a robot is at most this much faster than the one that mapped
+SPACINGS = 1.0  # of neighbouring places that a motion is uncertain by, where nothing is set
+MOST_SIGMA_M = 0.5  # and no more than this, also where places have no neighbours with poses
 SESSION_SPAN_S = 1e8  # between sessions on one axis of time: farther than any motion
 
 
@@ -28,15 +30,17 @@ class PlaceMotion:
 
         Args:
             places: columns of the map; may grow.
-            sigma_m: standard deviation of a motion.
+            sigma_m: standard deviation of a motion; 0: the distance of neighbouring places of a
+                session, its median, and at most MOST_SIGMA_M.
             share: and this share of the motion itself.
         """
         self.places = places
-        self.sigma_m, self.share = sigma_m, share
+        self.share, self._given_m = share, sigma_m
         self.forget()
 
     def forget(self) -> None:
         """Read the places anew; the map is another one."""
+        self.sigma_m = self._given_m or MOST_SIGMA_M
         self.spacing_m, self.spacing_s = self.sigma_m, 0.0
         self._rows = np.empty(0, np.int64)  # with a pose, those of the tree
         self._tree: cKDTree | None = None
@@ -133,7 +137,9 @@ class PlaceMotion:
         self._rows = np.flatnonzero(self.places.posed)
         positions = self.places.positions_m[self._rows]
         self._tree = cKDTree(positions) if len(positions) else None
-        self.spacing_m = max(self.sigma_m, self._median_step(positions))
+        step_m = self._median_step(positions)
+        self.sigma_m = self._given_m or min(MOST_SIGMA_M, SPACINGS * step_m or MOST_SIGMA_M)
+        self.spacing_m = max(self.sigma_m, step_m)
 
     def _put_in_order(self) -> None:
         """All places on one axis of time, session after session, far apart from each other."""

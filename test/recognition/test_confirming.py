@@ -1,0 +1,149 @@
+"""What geometry is asked, and when: rendered views of walls as places and queries."""
+
+import math
+import threading
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from vpr_ros.config import RecognizerConfig
+from vpr_ros.config.recognition import VerificationConfig
+from vpr_ros.recognition.confirming import AHEAD, Confirmer, least_similarity, thorough
+from vpr_ros.recognition.decision import Thresholds
+from vpr_ros.recognition.described import Described, Query
+from vpr_ros.recognition.geometry import verification
+from vpr_ros.records import Candidate, Place, View
+
+DESCRIPTOR = np.ones(1, np.float32)
+HALF = Thresholds(0.5)
+
+
+def picture(seed, shift=0):
+    """Blobs of many sizes, RGB (240, 320, 3); shifted it is the same wall from elsewhere."""
+    random = np.random.default_rng(seed)
+    image = np.full((240, 400, 3), 128, np.uint8)
+    for _ in range(300):
+        centre = (int(random.integers(400)), int(random.integers(240)))
+        colour = tuple(int(x) for x in random.integers(0, 255, 3))
+        cv2.circle(image, centre, int(random.integers(3, 15)), colour, -1)
+    return np.ascontiguousarray(image[:, shift : shift + 320])
+
+
+class Map:
+    """Ten walls in a row, in two sessions of five."""
+
+    def __init__(self):
+        self.places = [Place(10 + i, 1 + i // 5, i, camera='front') for i in range(10)]
+        self.read = []
+
+    def thumbnail(self, place_id):
+        self.read.append(place_id)
+        return cv2.imencode('.jpg', picture(place_id)[..., ::-1])[1].tobytes()
+
+    def camera(self, name):
+        return None
+
+
+@pytest.fixture
+def places():
+    return Map()
+
+
+def confirmer(places, least=-math.inf, **settings):
+    config = VerificationConfig(**{'matches': 'sift', **settings})
+    rows = {place.id: row for row, place in enumerate(places.places)}
+    return Confirmer(places, config, (240, 240), rows, lambda name: None, least)
+
+
+def query(row, image=None):
+    seen = picture(10 + row, 9) if image is None else image
+    return Query((Described(DESCRIPTOR, image=seen, camera='front'),), 0)
+
+
+def candidates(places, rows, similarities):
+    return [
+        Candidate(places.places[row], similarity, seen_by='front')
+        for row, similarity in zip(rows, similarities, strict=True)
+    ]
+
+
+def test_a_confirmed_place_comes_first_and_ends_the_search(places):
+    given = candidates(places, (7, 2, 5), (0.9, 0.8, 0.7))
+    found = confirmer(places).confirm(query(2), given)
+    assert [x.place.id for x in found] == [12, 17, 15]
+    assert [x.tried for x in found] == [True, True, False]
+    assert found[2].verification is None
+
+
+def test_what_similarity_refuses_is_not_looked_at(places):
+    given = candidates(places, (7, 2, 5), (0.9, 0.4, 0.3))
+    found = confirmer(places, least=0.5).confirm(query(2), given)
+    assert [x.place.id for x in found] == [17, 12, 15]
+    assert [x.tried for x in found] == [True, False, False]
+    assert set(places.read) == {17}
+
+
+def test_nothing_is_looked_at_where_all_are_refused(places, monkeypatch):
+    monkeypatch.setattr(verification.keypoints, 'sift', None)  # would be an error
+    one = confirmer(places, least=0.95)
+    given = candidates(places, (2, 7), (0.9, 0.8))
+    assert one.confirm(query(2), given) == given
+    one.begin([View(picture(12, 9), 'front')])
+    assert places.read == []
+
+
+def test_which_similarity_is_worth_the_time():
+    config = RecognizerConfig()
+    assert least_similarity(config, HALF) == 0.5
+    assert least_similarity(thorough(config), HALF) == -math.inf
+    assert least_similarity(config, replace(HALF, probability=0.9)) == -math.inf
+    assert least_similarity(config, None) == -math.inf
+
+
+def test_the_next_query_is_begun_early_where_it_will_be_asked_for(places, monkeypatch):
+    threads = []
+    sift = verification.keypoints.sift
+
+    def watched(grey):
+        threads.append(threading.current_thread().name)
+        return sift(grey)
+
+    monkeypatch.setattr(verification.keypoints, 'sift', watched)
+    one = confirmer(places)
+    image = picture(12, 9)
+    one.begin([View(image, 'front')])
+    assert not threads  # nothing was asked for so far
+    first = one.confirm(query(2, image), candidates(places, (2,), (0.9,)))
+    following = picture(13, 9)
+    one.begin([View(following, 'front'), View(picture(13, 4), 'rear')])
+    second = one.confirm(query(3, following), candidates(places, (3,), (0.9,)))
+    here = threading.current_thread().name
+    assert threads[:2] == [here, here]  # of query and place
+    assert threads[2:].count(here) == 0
+    alone = confirmer(Map()).confirm(query(3, following), candidates(places, (3,), (0.9,)))
+    assert same(second[0], alone[0]) and not same(first[0], alone[0])
+
+
+def same(one, other):
+    a, b = one.verification, other.verification
+    return a.inliers == b.inliers and np.array_equal(a.query_points, b.query_points)
+
+
+def test_places_beside_a_confirmed_one_are_made_ready(places):
+    one = confirmer(places)
+    one.confirm(query(3), candidates(places, (3,), (0.9,)))
+    assert AHEAD == 2
+    assert sorted(places.read) == [11, 12, 13, 14]  # and no other session's
+    one.confirm(query(4), candidates(places, (4,), (0.9,)))
+    assert sorted(places.read) == [11, 12, 13, 14]
+
+
+def test_a_damaged_image_that_was_begun_gives_no_matches(places):
+    one = confirmer(places)
+    one.confirm(query(2), candidates(places, (2,), (0.9,)))
+    for bad in (np.zeros((2, 2), np.float32), np.zeros((240, 320, 3), np.uint8)):
+        one.begin([View(bad, 'front')])
+        found = one.confirm(query(2, bad), candidates(places, (2,), (0.9,)))
+        assert found[0].tried and found[0].verification is None
