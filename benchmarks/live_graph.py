@@ -25,10 +25,11 @@ from scipy.spatial.transform import Rotation
 
 from vpr_ros.config.sockets import LoopClosingConfig
 from vpr_ros.evaluation.theme import LIGHT, style
+from vpr_ros.maps.pose_graph import optimize
 from vpr_ros.nodes.outputs.messages import NS
+from vpr_ros.nodes.sockets.closures import Closure
 from vpr_ros.nodes.sockets.corrected_path import as_poses, rows
-from vpr_ros.nodes.sockets.keyframe_graph import Closure, KeyframeGraph
-from vpr_ros.nodes.sockets.odometry_track import OdometryTrack
+from vpr_ros.nodes.sockets.following import Drive
 from vpr_ros.records import Pose, PoseKind
 
 LAP_M = 1500
@@ -85,8 +86,9 @@ def closure(rng: np.random.Generator, truth: list[Pose], row: int, false: bool) 
 def measure(keyframes: int, most: int, seed: int) -> Measured:
     rng = np.random.default_rng(seed)
     truth = drive(keyframes)
-    track = OdometryTrack()
-    graph = KeyframeGraph(LoopClosingConfig(max_keyframes=most), track)
+    config = LoopClosingConfig(max_keyframes=most)
+    live = Drive(config)
+    graph = live.graph
     odometry, here = [], truth[0]
     figures = np.zeros((4, keyframes))
     given: dict[int, bool] = {}
@@ -96,7 +98,7 @@ def measure(keyframes: int, most: int, seed: int) -> Measured:
             step = truth[row - 1].inverse() @ truth[row]
             here = here @ step @ noisy(rng, NOISE_M, NOISE_RAD, BIAS_RAD)
         odometry.append(here)
-        track.put((row + 1) * NS, here)
+        live.track.put((row + 1) * NS, here)
         began = time.perf_counter()
         graph.add((row + 1) * NS, here)
         figures[0, row] = 1e3 * (time.perf_counter() - began)
@@ -104,8 +106,11 @@ def measure(keyframes: int, most: int, seed: int) -> Measured:
             false = given[row] = bool(rng.random() < FALSE)
             told = closure(rng, truth, row, false)
             began = time.perf_counter()
-            answers = graph.close(told)
+            answers = live.close(told)
             figures[1, row] = 1e3 * (time.perf_counter() - began)
+            question, live.closures.question = live.closures.question, None
+            if question is not None:  # the node has another process for it
+                answers += live.adopt(question, optimize(question.graph, config.graph))
             verdicts |= {x.closure_id: x.accepted for x in answers}
         figures[2:, row] = resident_mib(), len(graph)
     stamps, corrected = graph.path()

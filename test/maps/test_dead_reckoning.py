@@ -72,3 +72,14 @@ def test_distance_in_standard_deviations():
     one = Uncertain(Pose((1.0, 0.0, 0.0)), np.eye(6) * 2.0)
     other = Uncertain(Pose((4.0, 0.0, 0.0)), np.eye(6) * 7.0)
     assert np.isclose(one.squared_sigmas(other), 1.0)
+
+
+def test_the_other_way_round():
+    _, _, edges = drive(30)
+    there = chain(edges).between(3, 25)
+    back = there.inverse()
+    slow = chain(edges).between(25, 3)
+    assert back.pose.distance_m(slow.pose) < 1e-6
+    np.testing.assert_allclose(back.covariance, slow.covariance, rtol=1e-6, atol=1e-9)
+    again = back.inverse()
+    np.testing.assert_allclose(again.covariance, there.covariance, rtol=1e-9, atol=1e-12)

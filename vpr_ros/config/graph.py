@@ -43,8 +43,19 @@ class GraphConfig:
         0.5,
         100.0,
     )
-    overrule_closures: int = option(
-        5, 'rejected closures in a row that overrule the graph when they agree', 2, 1000
+    look_alike_odds: float = option(
+        20.0,
+        'live: a closure waits until odometry fits its place so many times better than one that '
+        'looks like it elsewhere on the drive',
+        1.0,
+        1e6,
+    )
+    longest_copy_m: float = option(
+        300.0,
+        'live: closures in a row over more way than this are of no street that looks like '
+        'another: they are believed without odometry, and overrule it',
+        1.0,
+        1e6,
     )
     keyframe_distance_m: float = option(
         1.0, 'live: a new node of the graph after this distance', 0.01, 1e4

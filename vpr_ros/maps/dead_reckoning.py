@@ -31,6 +31,14 @@ class Uncertain:
         covariance = lever @ self.covariance @ lever.T + both @ other.covariance @ both.T
         return Uncertain(self.pose @ other.pose, covariance)
 
+    def inverse(self) -> Uncertain:
+        """The other way round."""
+        back = np.kron(np.eye(2), self.pose.rotation().as_matrix().T)
+        lever = np.eye(6)
+        lever[:3, 3:] = skew(np.array(self.pose.position_m))
+        back = back @ lever
+        return Uncertain(self.pose.inverse(), back @ self.covariance @ back.T)
+
     def squared_sigmas(self, other: Uncertain) -> float:
         """Squared Mahalanobis distance of two statements about the same relative pose."""
         turn = self.pose.rotation() * other.pose.rotation().inv()

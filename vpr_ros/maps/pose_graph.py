@@ -1,18 +1,16 @@
-"""A trajectory and its loop closures brought together, all at once or as they come.
+"""A trajectory and its loop closures brought together, all at once.
 
-At once: a Cauchy kernel finds the closures that fit, less the runs of them that strain the rest;
-these alone give the result. Graduated non-convexity (Yang et al., 2020) rejects the same single
-closures and takes ten times as long. Live: iSAM2 (Kaess et al., 2012) behind a gate, with a Cauchy
-kernel.
+A Cauchy kernel finds the closures that fit, less the runs of them that strain the rest; these
+alone give the result. Graduated non-convexity (Yang et al., 2020) rejects the same single closures
+and takes ten times as long. As they come: `maps/incremental.py`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -20,28 +18,22 @@ from vpr_ros.config.graph import GraphConfig
 from vpr_ros.errors import GraphError
 from vpr_ros.maps import factors
 from vpr_ros.maps.chains import laid_over, put_back, roots
-from vpr_ros.maps.dead_reckoning import DeadReckoning, Uncertain
 from vpr_ros.maps.graph_edges import (
     Edge,
     Node,
     PoseGraph,
     edge_of,
     odometry_edge,
-    require_edge,
     require_graph,
-    require_pose,
 )
 from vpr_ros.maps.runs import runs_of, squared_limit, worst_run
 from vpr_ros.records import Pose
 
 __all__ = [
-    'Edge', 'Gated', 'Incremental', 'Node', 'Optimized', 'PoseGraph', 'edge_of', 'gate_chi2',
-    'odometry_edge', 'optimize',
+    'Edge', 'Node', 'Optimized', 'PoseGraph', 'edge_of', 'gate_chi2', 'odometry_edge', 'optimize',
 ]  # fmt: skip
 
 LOOSE_M = 100.0  # least standard deviation of where a session begins that closures may move
-SHORTCUT_M = 10.0  # way that a shortcut through a closure must save
-RELINEARIZE = 0.05  # metres and radians from which on iSAM2 computes an edge anew
 
 
 def gate_chi2(sigmas: float) -> float:
@@ -157,139 +149,3 @@ def _anchors(graph: PoseGraph) -> list[Any]:
         factors.anchor(node, graph.nodes[node].pose, 0.0 if node in parts else loose_m)
         for node in sorted(chains)
     ]
-
-
-class Gated(NamedTuple):
-    """Whether a closure was accepted, and its squared distance from what was expected."""
-
-    accepted: bool
-    chi2: float
-
-
-class Incremental:
-    """A graph that grows while the robot drives; work for a node is bounded.
-
-    A closure is gated by what odometry allows since the closures before: the longer the way, the
-    more. Closures that are rejected but agree with each other overrule the graph.
-    """
-
-    def __init__(self, config: GraphConfig | None = None) -> None:
-        """Begin an empty graph.
-
-        Raises:
-            GraphError: GTSAM is missing.
-        """
-        self.config = config or GraphConfig()
-        self._gtsam = factors.load_gtsam()
-        settings = self._gtsam.ISAM2Params()
-        settings.setRelinearizeThreshold(RELINEARIZE)
-        settings.relinearizeSkip = 1
-        settings.enablePartialRelinearizationCheck = True
-        self._solver = self._gtsam.ISAM2(settings)
-        self._odometry = DeadReckoning()
-        self._closures: list[Edge] = []
-        self._doubted: deque[Edge] = deque(maxlen=2 * self.config.overrule_closures)
-        self._limit = gate_chi2(self.config.gate_sigmas)
-
-    def __len__(self) -> int:
-        return len(self._odometry)
-
-    def add(self, node: Node, edge: Edge | None = None) -> int:
-        """Take the next node and its odometry edge; returns its number.
-
-        Args:
-            node: its pose is used where it is the first one.
-            edge: from the last node to this one; None for the first.
-
-        Raises:
-            GraphError: the edge is not sound, or leads elsewhere.
-        """
-        number = len(self)
-        terms, values = self._gtsam.NonlinearFactorGraph(), self._gtsam.Values()
-        if edge is None:
-            if number:
-                raise GraphError(f'node {number} needs the edge of odometry that leads to it')
-            require_pose(node.pose, 'the first node')
-            terms.add(factors.anchor(0, node.pose))
-            values.insert(0, factors.to_gtsam(node.pose))
-            self._odometry.begin()
-        else:
-            require_edge(edge, number + 1)
-            if (edge.start, edge.end) != (number - 1, number):
-                raise GraphError(
-                    f'expected the edge from node {number - 1} to node {number}, found one from '
-                    f'{edge.start} to {edge.end}'
-                )
-            terms.add(factors.factor(edge, factors.noise(edge)))
-            values.insert(number, factors.to_gtsam(self.pose(number - 1) @ edge.pose))
-            self._odometry.add(edge.stated)
-        self._solver.update(terms, values)
-        return number
-
-    def close(self, edge: Edge) -> Gated:
-        """Take a closure between two nodes, or refuse it.
-
-        Raises:
-            GraphError: the edge is not sound.
-        """
-        require_edge(edge, len(self))
-        chi2 = self._expected(edge).squared_sigmas(edge.stated)
-        if chi2 <= self._limit:
-            self._doubted.clear()
-            self._admit([edge])
-            return Gated(True, chi2)
-        agreeing = [other for other in self._doubted if self._agree(edge, other)]
-        self._doubted.append(edge)
-        if len(agreeing) + 1 < self.config.overrule_closures:
-            return Gated(False, chi2)
-        self._doubted.clear()
-        self._admit([*agreeing, edge])
-        return Gated(True, chi2)
-
-    def pose(self, number: int = -1) -> Pose:
-        """Where a node is thought to be now; -1: the last one."""
-        node = number if number >= 0 else len(self) + number
-        return factors.to_pose(self._solver.calculateEstimatePose3(node))
-
-    def poses(self) -> list[Pose]:
-        """Where all nodes are thought to be now."""
-        return factors.from_values(self._solver.calculateEstimate(), len(self))
-
-    def _admit(self, edges: Sequence[Edge]) -> None:
-        terms = self._gtsam.NonlinearFactorGraph()
-        for edge in edges:
-            model = factors.cauchy(factors.noise(edge), self.config.kernel_width)
-            terms.add(factors.factor(edge, model))
-        self._solver.update(terms, self._gtsam.Values())
-        self._closures += edges
-
-    def _expected(self, edge: Edge) -> Uncertain:
-        """Pose of the closure's end in its start as it is now, and how far that may be off."""
-        shortcut = self._shortcut(edge)
-        way = self._way(edge, shortcut) if shortcut else self._odometry.between(*_ends(edge))
-        return Uncertain(self.pose(edge.start).inverse() @ self.pose(edge.end), way.covariance)
-
-    def _shortcut(self, edge: Edge) -> Edge | None:
-        """The accepted closure through which the way between two nodes is shortest."""
-        ways, ends = self._odometry.ways_m, self._closures
-        if not ends:
-            return None
-        starts = ways[[closure.start for closure in ends]]
-        detours = np.abs(starts - ways[edge.start])
-        detours += np.abs(ways[[closure.end for closure in ends]] - ways[edge.end])
-        best = int(np.argmin(detours))
-        saved = abs(ways[edge.start] - ways[edge.end]) - detours[best]
-        return ends[best] if saved > SHORTCUT_M else None
-
-    def _way(self, edge: Edge, through: Edge) -> Uncertain:
-        """The closure's end in its start, by odometry and another closure."""
-        there = self._odometry.between(edge.start, through.start)
-        back = self._odometry.between(through.end, edge.end)
-        return there @ through.stated @ back
-
-    def _agree(self, one: Edge, other: Edge) -> bool:
-        return self._way(one, other).squared_sigmas(one.stated) <= self._limit
-
-
-def _ends(edge: Edge) -> tuple[int, int]:
-    return edge.start, edge.end

@@ -27,6 +27,21 @@ def squared_limit(sigmas: float, dimensions: int = POSE) -> float:
     return float(chi_squared.isf(2.0 * norm.sf(sigmas), dimensions))
 
 
+def in_a_row(way_m: np.ndarray, before_m: np.ndarray) -> int | None:
+    """Which of the closures before a closure goes on with: one that is near at both ends.
+
+    Args:
+        way_m: up to its newer and its older end, (2,).
+        before_m: likewise of the others, (n, 2).
+
+    Returns:
+        Its row, that of the nearest older end; None: a run begins.
+    """
+    gaps = np.abs(before_m - way_m)
+    near = np.flatnonzero((gaps <= ROW_M).all(axis=1))
+    return int(near[np.argmin(gaps[near, 1])]) if len(near) else None
+
+
 def runs_of(nodes: Sequence[Node], edges: Sequence[Edge]) -> list[np.ndarray]:
     """Numbers of the closures of each run, in the order of time."""
     positions = np.array([node.pose.position_m for node in nodes])
@@ -34,20 +49,18 @@ def runs_of(nodes: Sequence[Node], edges: Sequence[Edge]) -> list[np.ndarray]:
     ways = np.append(0.0, np.cumsum(steps))
     closures = [number for number, edge in enumerate(edges) if edge.robust]
     closures.sort(key=lambda number: edges[number].start)
+    ends = np.array([(edges[k].start, edges[k].end) for k in closures], int).reshape(-1, 2)
+    at, first = ways[ends], 0
+    begun: list[int] = []  # the run of each closure
     runs: list[list[int]] = []
-    recent: list[tuple[int, list[int]]] = []  # closures and the runs that they belong to
-    for number in closures:
-        start, end = ways[edges[number].start], ways[edges[number].end]
-        recent = [pair for pair in recent if start - ways[edges[pair[0]].start] <= ROW_M]
-        gaps = [abs(end - ways[edges[other].end]) for other, _ in recent]
-        nearest = int(np.argmin(gaps)) if gaps else 0
-        if gaps and gaps[nearest] <= ROW_M:
-            run = recent[nearest][1]
-        else:
-            run = []
-            runs.append(run)
-        run.append(number)
-        recent.append((number, run))
+    for row, number in enumerate(closures):
+        while at[row, 0] - at[first, 0] > ROW_M:
+            first += 1
+        other = in_a_row(at[row], at[first:row])
+        if other is None:
+            runs.append([])
+        begun.append(len(runs) - 1 if other is None else begun[first + other])
+        runs[begun[row]].append(number)
     return [np.array(run) for run in runs]
 
 

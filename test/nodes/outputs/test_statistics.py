@@ -83,8 +83,10 @@ def test_counting_anew(statistics, clock):
     assert statistics.figures() == Statistics(clock).figures()
     assert not statistics.localized(clock(), 1e9)
     statistics.close()  # closure 1: closures keep their numbers
-    assert not statistics.acknowledge(ACK(closure_id=0, status=ACK.ACCEPTED))
+    assert statistics.acknowledge(ACK(closure_id=0, status=ACK.REJECTED))  # of before: known
+    assert statistics.figures().acks == {}
     assert statistics.acknowledge(ACK(closure_id=1, status=ACK.ACCEPTED))
+    assert not statistics.acknowledge(ACK(closure_id=2, status=ACK.ACCEPTED))
     assert statistics.figures().closures == statistics.figures().accepted_acks == 1
 
 

@@ -6,8 +6,11 @@ import pytest
 from drifting import UUID, Ring, closure, odometry
 
 from vpr_msgs.msg import LoopClosure, VprStatus
+from vpr_ros.config.graph import GraphConfig
 from vpr_ros.config.sockets import LoopClosingConfig
+from vpr_ros.maps.pose_graph import optimize
 from vpr_ros.nodes.sockets.following import WAITING, Following
+from vpr_ros.nodes.sockets.judging import judge_here
 from vpr_ros.records import Pose
 
 pytest.importorskip('gtsam')
@@ -16,11 +19,11 @@ pytest.importorskip('gtsam')
 class Heard(Following):
     """Does what is asked at once, unless it is `full`; time is ours."""
 
-    def __init__(self, **settings):
+    def __init__(self, judge=judge_here, **settings):
         self.answers, self.warnings, self.full, self.now_s = [], [], False, 0.0
         super().__init__(
             LoopClosingConfig(**settings), self._do, self.answers.append, self.warnings.append,
-            lambda: self.now_s,
+            lambda: self.now_s, judge,
         )  # fmt: skip
 
     def _do(self, act):
@@ -236,10 +239,10 @@ def test_what_the_optimiser_raises_is_an_answer(monkeypatch):
     ring = Ring()
     heard = Heard().play(ring)
 
-    def broken(edge):
+    def broken(edges):
         raise RuntimeError('Indeterminant linear system')
 
-    monkeypatch.setattr(heard.drive.graph._solver, 'close', broken)
+    monkeypatch.setattr(heard.drive.graph._solver, 'admit', broken)
     heard.closure(ring.closure(1))
     assert 'Indeterminant' in heard.answers[0].reason
     heard.odometry(odometry(ring.stamp_ns(len(ring.odom) + 1), ring.odom[-1]))
@@ -253,3 +256,64 @@ def test_silence_is_measured():
     heard.play(Ring(), 1)
     heard.now_s = 7.5
     assert heard.silent_s() == 7.5
+
+
+def test_what_waits_is_pending_and_is_answered_when_its_drive_ends():
+    ring = Ring(lap_m=300.0, drift_rad=0.0)
+    heard = Heard(graph=GraphConfig(look_alike_odds=1e6)).play(ring)
+    heard.closure(ring.closure(1))
+    [first] = heard.answers
+    assert first.pending
+    assert not first.accepted
+    assert (heard.pending, heard.accepted, heard.rejected) == (1, 0, 0)
+    heard.begin('odometry jumped')
+    last = heard.answers[-1]
+    assert (last.closure_id, last.accepted, last.pending) == (1, False, False)
+    assert 'its drive is over' in last.reason
+    assert (heard.pending, heard.rejected) == (0, 1)
+
+
+def test_what_waits_is_answered_when_the_node_ends():
+    ring = Ring(lap_m=300.0, drift_rad=0.0)
+    heard = Heard(graph=GraphConfig(look_alike_odds=1e6)).play(ring)
+    heard.closure(ring.closure(1))
+    soon = ring.closure(2)
+    soon.from_stamp.sec += 5
+    heard.closure(soon)
+    heard.end('the node is being shut down')
+    last = {x.closure_id: x for x in heard.answers}
+    assert sorted(last) == [1, 2]
+    assert not any(x.accepted or x.pending for x in last.values())
+
+
+def test_a_graph_is_judged_at_once_where_nobody_else_does_it():
+    ring = Ring()
+    heard = Heard().play(ring)
+    for id_ in range(1, 6):
+        heard.closure(ring.closure(id_, to=0.5, row=-id_))
+    assert heard.judged == 2  # at three closures, and at five
+    assert not any(x.accepted for x in heard.answers)
+
+
+def test_a_graph_is_judged_elsewhere_while_the_drive_goes_on():
+    """Three closures that contradict the graph; the answer of the judge comes later, or never."""
+    ring, asked = Ring(), []
+
+    def judge(graph, config, then):
+        asked.append((graph, then))
+        return len(asked) == 1  # busy, from then on
+
+    heard = Heard(judge=judge).play(ring)
+    for id_ in range(1, 5):
+        heard.closure(ring.closure(id_, to=0.5, row=-id_))
+    [(graph, then), *_] = asked
+    assert sum(edge.robust for edge in graph.edges) == 3
+    assert not any(x.accepted for x in heard.answers)
+    before = len(heard.answers)
+    then(optimize(graph))
+    assert heard.judged == 1
+    assert len(heard.answers) == before  # nothing has changed: they are false
+    heard.begin('odometry jumped')
+    told = len(heard.answers)
+    then(optimize(graph))  # too late
+    assert (heard.judged, len(heard.answers)) == (1, told)

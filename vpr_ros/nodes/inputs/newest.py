@@ -105,6 +105,11 @@ class NewestWorker(Generic[T]):
             job.refuse(RosError('the node is being shut down: ask again when it is back'))
         self._guarded(self._told)
 
+    @property
+    def asked(self) -> int:
+        """Jobs that were not begun yet."""
+        return len(self._jobs)
+
     def put(self, item: T) -> None:
         """Hand over an item; one that still waits is dropped for it. Never waits."""
         with self._changed:

@@ -171,13 +171,17 @@ class Statistics:
     def acknowledge(self, ack: LoopClosureAck) -> bool:
         """Count what a back-end made of a closure; its newest word on it is what counts.
 
+        Those of closures from before a reset are not counted.
+
         Returns:
-            Whether there is such a closure.
+            Whether there ever was such a closure.
         """
         key = (ack.backend, ack.closure_id)
         with self._lock:
-            if not 0 <= ack.closure_id - self._closures_before < self._closures:
+            if not 0 <= ack.closure_id < self._closures_before + self._closures:
                 return False
+            if ack.closure_id < self._closures_before:
+                return True
             if key in self._acks:
                 self._acked[self._acks.pop(key)] -= 1
             self._acks[key] = ack.status

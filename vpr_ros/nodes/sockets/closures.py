@@ -34,6 +34,7 @@ class Answer:
     closure_id: int
     accepted: bool
     reason: str
+    pending: bool = False  # it waits for what decides it, and is answered again
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ LINE_M = 0.1
 def acknowledgement(answer: Answer, now: Time) -> LoopClosureAck:
     """What became of a closure."""
     status = LoopClosureAck.ACCEPTED if answer.accepted else LoopClosureAck.REJECTED
+    if answer.pending:
+        status = LoopClosureAck.PENDING
     return LoopClosureAck(
         header=Header(stamp=now), closure_id=answer.closure_id, backend=BACKEND, status=status,
         reason=answer.reason,

@@ -6,14 +6,17 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nav_msgs.msg import Odometry
 
 from vpr_msgs.msg import LoopClosure, VprStatus
 from vpr_ros.config.sockets import LoopClosingConfig
+from vpr_ros.maps.pose_graph import Optimized
 from vpr_ros.nodes.outputs.messages import NS, pose_from_message, stamp_ns
 from vpr_ros.nodes.sockets.closures import Answer, Closure, read_closure
+from vpr_ros.nodes.sockets.drive_closures import DriveClosures, Question
+from vpr_ros.nodes.sockets.judging import Judge, judge_here
 from vpr_ros.nodes.sockets.keyframe_graph import KeyframeGraph
 from vpr_ros.nodes.sockets.odometry_track import OdometryTrack
 from vpr_ros.records import Pose
@@ -27,19 +30,27 @@ Act = Callable[[], None]
 
 
 class Drive:
-    """The odometry of one drive, and its graph, which belongs to the worker."""
+    """The odometry of one drive, its graph and its closures, which belong to the worker."""
 
     def __init__(self, config: LoopClosingConfig) -> None:
         self.track = OdometryTrack()
         self.graph = KeyframeGraph(config, self.track)
+        self.closures = DriveClosures(config.graph, self.graph)
         self.correction = Pose((0.0, 0.0, 0.0))  # of the graph when it was last looked at
-        self.moved_m = 0.0  # by which the newest keyframe jumped with the last closure
+        self.moved_m = 0.0  # by which the newest keyframe jumped with the last correction
         self.over = False
 
     def close(self, closure: Closure) -> list[Answer]:
-        """In the worker: `KeyframeGraph.close`, and what it did to the correction."""
+        """In the worker: `DriveClosures.close`, and what it did to the correction."""
+        return self._noting(lambda: self.closures.close(closure))
+
+    def adopt(self, question: Question, found: Optimized) -> list[Answer]:
+        """In the worker: `DriveClosures.adopt`, likewise."""
+        return self._noting(lambda: self.closures.adopt(question, found))
+
+    def _noting(self, act: Callable[[], list[Answer]]) -> list[Answer]:
         version, newest = self.graph.version, self.track.newest()
-        answers = self.graph.close(closure)
+        answers = act()
         before, self.correction = self.correction, self.graph.correction()
         if self.graph.version != version and newest is not None:
             self.moved_m = (before @ newest).distance_m(self.correction @ newest)
@@ -50,7 +61,9 @@ class Following:
     """Takes messages in the thread of the executor, and never waits.
 
     Keyframes and closures go to `ask` as jobs for the worker, which may refuse (its queue is
-    full): then a keyframe is tried again with the next odometry, and a closure is rejected.
+    full): then a keyframe is tried again with the next odometry, and a closure is rejected. What
+    all closures of a drive have to be judged together for goes to `judge`. Every closure gets an
+    answer that is not pending in the end: when its drive ends, or with `end`.
     """
 
     def __init__(
@@ -60,6 +73,7 @@ class Following:
         answer: Callable[[Answer], None],
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        judge: Judge = judge_here,
     ) -> None:
         """Begin with nothing.
 
@@ -69,12 +83,14 @@ class Following:
             answer: tells what became of a closure; from either thread.
             warn: takes a sentence on what was dropped.
             clock: seconds, never going back.
+            judge: optimises a graph, now or later; says no while it is at it.
 
         Raises:
             VprError: gtsam is not installed.
         """
         self._config, self._ask, self._answer, self._warn = config, ask, answer, warn
-        self._clock = clock
+        self._judge, self._clock = judge, clock
+        self._open: dict[int, Drive] = {}  # closures without a last answer, by their ids
         self._waiting: deque[tuple[Closure, float]] = deque()
         self._last: tuple[int, Pose] | None = None  # newest odometry
         self._keyframe: Pose | None = None
@@ -86,6 +102,7 @@ class Following:
         self.received = self.dropped = self.accepted = self.rejected = self.closures = 0
         self.graph_s: deque[float] = deque(maxlen=1000)  # seconds per keyframe, lately
         self.closing_s = 0.0  # likewise of the last closure
+        self.judged = 0  # how often all closures were judged together
         self.last_reason = ''  # of a rejection
 
     def silent_s(self) -> float:
@@ -126,6 +143,8 @@ class Following:
             self.tell(Answer(message.closure_id, False, found))
             return
         self.map_uuid = self.map_uuid or message.map_uuid
+        with self._lock:
+            self._open[message.closure_id] = self.drive
         if len(self._waiting) >= WAITING:
             self._reject(self._waiting.popleft()[0], 'too many closures wait for odometry')
         self._waiting.append((found, self._clock()))
@@ -148,22 +167,39 @@ class Following:
     def begin(self, reason: str) -> None:
         """Begin a new drive: what was known of the one before does not hold any more."""
         self._warn(f'{reason}: a new drive begins, and the corrected path of the one before ends')
-        self.drive.over = True
-        self.drive = Drive(self._config)
+        before, self.drive = self.drive, Drive(self._config)
+        before.over = True
         self.drives += 1
         self._last = self._keyframe = None
-        while self._waiting:
-            self._reject(self._waiting.popleft()[0], f'its drive is over: {reason}')
+        self._waiting.clear()
+        self._leave(before, f'its drive is over: {reason}')
+
+    def end(self, reason: str) -> None:
+        """Give the last answers, when there is no worker any more."""
+        self._waiting.clear()
+        self._leave(self.drive, f'it was never decided: {reason}')
+
+    @property
+    def pending(self) -> int:
+        """Closures without a last answer."""
+        return len(self._open)
 
     def tell(self, answer: Answer) -> None:
         """Count an answer and pass it on."""
         with self._lock:
-            if answer.accepted:
-                self.accepted += 1
-            else:
-                self.rejected += 1
+            if not answer.pending:
+                self._open.pop(answer.closure_id, None)
+                self.accepted += answer.accepted
+                self.rejected += not answer.accepted
+            if not answer.pending and not answer.accepted:
                 self.last_reason = answer.reason
         self._answer(answer)
+
+    def _leave(self, drive: Drive, reason: str) -> None:
+        with self._lock:
+            left = [id_ for id_, of in self._open.items() if of is drive]
+        for id_ in left:
+            self.tell(Answer(id_, False, reason))
 
     def _continues(self, now_ns: int, pose: Pose) -> bool:
         """Whether to take this odometry; a new drive begins where it jumps."""
@@ -207,7 +243,6 @@ class Following:
 
         def close() -> None:
             if drive.over:
-                self._reject(closure, 'its drive is over')
                 return
             try:
                 began = time.perf_counter()
@@ -216,11 +251,29 @@ class Following:
             except Exception as error:
                 self._reject(closure, f'it could not be added: {error}')
                 raise
-            for answer in answers:
-                self.tell(answer)
+            self._tell_all(drive, answers)
 
         if self._ask(close) is None:
             self._reject(closure, 'the queue of the optimiser is full')
+
+    def _tell_all(self, drive: Drive, answers: Sequence[Answer]) -> None:
+        """In the worker: answers of a drive, and what has to be judged now."""
+        for answer in answers:
+            if not drive.over:
+                self.tell(answer)
+        question, drive.closures.question = drive.closures.question, None
+        if question is None:
+            return
+
+        def adopt(found: Optimized) -> None:
+            if not drive.over:
+                self.judged += 1
+                self._tell_all(drive, drive.adopt(question, found))
+
+        if not self._judge(
+            question.graph, self._config.graph, lambda found: self._ask(lambda: adopt(found))
+        ):
+            drive.closures.question = question  # for the next time
 
     def _reject(self, closure: Closure, reason: str) -> None:
         self.tell(Answer(closure.id, False, reason))

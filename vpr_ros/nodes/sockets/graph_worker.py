@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
-from vpr_ros.errors import RosError
-from vpr_ros.nodes.inputs.newest import Job
+from vpr_ros.nodes.inputs.newest import Job, NewestWorker
 
 R = TypeVar('R')
 
@@ -30,18 +27,14 @@ class GraphWorker:
         failed: Callable[[Exception], None],
         told: Callable[[], None],
     ) -> None:
-        self._limit = limit
-        self._idle, self._failed, self._told = idle, failed, told
-        self._jobs: deque[Job] = deque()
-        self._changed = threading.Condition()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name='graph', daemon=True)
+        self._limit, self._failed = limit, failed
+        self._worker = NewestWorker[None](lambda arrival: None, idle, failed, IDLE_S, told)
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return self._worker.asked
 
     def __enter__(self) -> GraphWorker:
-        self._thread.start()
+        self._worker.__enter__()
         return self
 
     def __exit__(
@@ -50,22 +43,13 @@ class GraphWorker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
-        self._thread.join()
-        for job in self._jobs:
-            job.refuse(RosError('the node is being shut down'))
+        self._worker.__exit__(kind, error, trace)
 
     def ask(self, act: Callable[[], R]) -> Job[R] | None:
         """Have something done; None when the queue is full. Never blocks."""
-        job = Job(self._guarding(act))
-        with self._changed:
-            if self._stopped or len(self._jobs) >= self._limit:
-                return None
-            self._jobs.append(job)
-            self._changed.notify()
-        return job
+        if len(self) >= self._limit:
+            return None
+        return self._worker.ask(self._guarding(act))
 
     def _guarding(self, act: Callable[[], R]) -> Callable[[], R]:
         def guarded() -> R:
@@ -76,19 +60,3 @@ class GraphWorker:
                 raise
 
         return guarded
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopped or bool(self._jobs), IDLE_S)
-                if self._stopped:
-                    return
-                job = self._jobs.popleft() if self._jobs else None
-            if job is not None:
-                job.carry_out()
-            try:
-                self._idle()
-                if job is not None:
-                    self._told()
-            except Exception as error:
-                self._failed(error)

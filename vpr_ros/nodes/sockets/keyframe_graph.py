@@ -3,12 +3,12 @@
 The map frame is that of odometry when the drive began. What is kept is bounded: when there are
 `max_keyframes`, a quarter of them is merged into their neighbours, so that they lie evenly along
 the way (the newest ones, and those that closures end at, are not), and the graph is built anew.
+It judges nothing: `drive_closures.py` does.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
@@ -17,23 +17,22 @@ from operator import matmul
 import numpy as np
 
 from vpr_ros.config.sockets import LoopClosingConfig
-from vpr_ros.maps.dead_reckoning import skew
-from vpr_ros.maps.pose_graph import Edge, Node, PoseGraph, edge_of, gate_chi2, odometry_edge
-from vpr_ros.nodes.sockets.closures import Answer, Closed, Closure
+from vpr_ros.maps.dead_reckoning import Uncertain, skew
+from vpr_ros.maps.incremental import Incremental, squared_sigmas
+from vpr_ros.maps.look_alikes import look_alike_odds
+from vpr_ros.maps.pose_graph import Edge, Node, PoseGraph, edge_of, odometry_edge
+from vpr_ros.maps.runs import in_a_row
+from vpr_ros.nodes.outputs.messages import NS
+from vpr_ros.nodes.sockets.closures import Closed, Closure
 from vpr_ros.nodes.sockets.corrected_path import as_poses, bent, rows
-from vpr_ros.nodes.sockets.keyframe_solver import KeyframeSolver, squared_sigmas
 from vpr_ros.nodes.sockets.odometry_track import OdometryTrack
 from vpr_ros.nodes.sockets.thinning import spaced, ways_m
-from vpr_ros.records import Pose, Vector
-
-Line = tuple[Vector, Vector]
+from vpr_ros.records import Pose
 
 HERE = Pose((0.0, 0.0, 0.0))
-REMEMBERED = 10_000  # closures whose answer can be given again
 PER_CLOSURE = 4  # keyframes that are kept for each closure that is
 RECENT = 8  # the newest part of the keyframes, one in so many, is not merged
-SHOWN = 100  # refused closures that are drawn
-NS = 1_000_000_000
+LOST_M, LOST_RAD = 1000.0, 3.0  # standard deviations of odometry that is believed no more
 
 
 class KeyframeGraph:
@@ -50,16 +49,13 @@ class KeyframeGraph:
             GraphError: gtsam is not installed.
         """
         self._config, self._track = config, track
-        self._limit = gate_chi2(config.graph.gate_sigmas)
-        self._solver = KeyframeSolver(config.graph)
+        self._solver = Incremental(config.graph)
         self._stamps: list[int] = []
         self._odometry: list[Pose] = []
+        self._way_m: list[float] = []  # up to each keyframe, with those that were merged
         self._links: list[Edge] = []  # the k-th leads from keyframe k to the next one
         self._poses: list[Pose] = []
-        self._told: OrderedDict[tuple[int, int], Answer] = OrderedDict()
-        self._doubted: deque[Closed] = deque(maxlen=2 * config.graph.overrule_closures)
         self.closed: list[Closed] = []
-        self.refused: deque[tuple[int, int]] = deque(maxlen=SHOWN)  # stamps of both moments
         self.keyframes = 0  # of the drive, with those that were merged
         self.version = 0  # counts the corrections
 
@@ -79,41 +75,113 @@ class KeyframeGraph:
         """
         if len(self) >= self._config.max_keyframes:
             self._thin()
-        link, here = None, pose
+        link, here, way_m = None, pose, 0.0
         if self._stamps:
             before = self._odometry[-1]
             link = odometry_edge(len(self) - 1, len(self), before, pose, self._config.graph)
             here = self._poses[-1] @ link.pose
+            way_m = self._way_m[-1] + before.distance_m(pose)
             self._links.append(link)
         self._solver.add(Node(stamp_ns, here), link)
         self._stamps.append(stamp_ns)
         self._odometry.append(pose)
+        self._way_m.append(way_m)
         self._poses.append(here)
         self.keyframes += 1
 
-    def close(self, closure: Closure) -> list[Answer]:
-        """Add a closure, or say why not.
+    def edge(self, closure: Closure) -> Edge | str:
+        """The closure between the nearest keyframes, or why there is none."""
+        bare = edge_of(closure.kind, closure.pose, closure.covariance)
+        if bare is None:
+            return 'it has no transform: nothing can be optimised with it'
+        ends = []
+        for which, stamp_ns in (('newer', closure.from_ns), ('older', closure.to_ns)):
+            pose = self._track.at(stamp_ns)
+            if pose is None or not self._stamps:
+                return f'its {which} moment is not in the odometry of this drive: ' + (
+                    self._outside(stamp_ns)
+                )
+            ends.append((self._nearest(stamp_ns), pose))
+        (start, newer), (end, older) = ends
+        if start == end:
+            return 'both of its moments belong to one keyframe'
+        graph = self._config.graph
+        ahead = odometry_edge(0, 0, self._odometry[start], newer, graph).stated
+        back = odometry_edge(0, 0, older, self._odometry[end], graph).stated
+        folded = ahead @ bare.stated @ back
+        covariance = (folded.covariance + folded.covariance.T) / 2
+        return Edge(start, end, folded.pose, covariance, robust=True)
 
-        Returns:
-            What became of it, and then of earlier ones that are judged otherwise now.
+    def ways_m(self, closures: Sequence[Closure]) -> np.ndarray:
+        """Way up to the newer and the older moment of each, (n, 2)."""
+        stamps = np.array([(x.from_ns, x.to_ns) for x in closures]).reshape(-1, 2)
+        return np.interp(stamps, self._stamps, self._way_m)
+
+    def goes_on(self, closure: Closure) -> bool:
+        """Whether a closure of the graph is near it at both ends."""
+        way_m = self.ways_m([closure])[0]
+        return in_a_row(way_m, self.ways_m([x.closure for x in self.closed])) is not None
+
+    def expected(self, edge: Edge, through: Edge | None = None) -> Uncertain:
+        """What the graph, or odometry and one other closure, says of a closure's ends."""
+        return self._solver.expected(edge, through)
+
+    def odds(self, edge: Edge, expected: Uncertain) -> float:
+        """How much better a closure fits than one to a place that looks alike would."""
+        positions = np.array([pose.position_m for pose in self._poses])
+        return look_alike_odds(self._poses[edge.start], expected, edge.stated, positions)
+
+    def admit(self, new: Sequence[Closed], pull: bool = False) -> None:
+        """Take closures.
+
+        Args:
+            new: of this graph.
+            pull: they may be far off, where their kernel would let go of them.
+
+        Raises:
+            RuntimeError: of gtsam; the graph is as it was.
         """
-        before = self._told.get((closure.from_ns, closure.to_ns))
-        if before is not None and before.closure_id == closure.id:
-            return [before]
-        if before is not None:
-            same = f'the same two moments as closure {before.closure_id}'
-            return [Answer(closure.id, False, same)]
-        found = self._edge(closure)
-        if isinstance(found, str):
-            answers = [Answer(closure.id, False, found)]
-        else:
-            answers = self._judged(Closed(closure, found))
-        if not answers[0].accepted and not isinstance(found, str):
-            self.refused.append((closure.from_ns, closure.to_ns))
-        self._told[closure.from_ns, closure.to_ns] = answers[0]
-        while len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
-        return answers
+        before = self.closed, self._poses
+        self.closed = [*self.closed, *new]
+        try:
+            if pull:
+                pulled = Incremental.of(self.as_graph(), self._config.graph, kernel=False)
+                self._poses = as_poses(pulled.table())
+                self._rebuild(range(len(self)))
+            else:
+                self._solver.admit([x.edge for x in new])
+            self._poses = as_poses(self._solver.table())
+        except Exception:
+            self.closed, self._poses = before
+            self._rebuild(range(len(self)))
+            raise
+        self.version += 1
+
+    def remove(self, ids: Collection[int], poses: Mapping[int, Pose] | None = None) -> None:
+        """Take closures out again.
+
+        Args:
+            ids: of closures.
+            poses: of keyframes, by their stamps, about where they are without them.
+        """
+        self.closed = [x for x in self.closed if x.closure.id not in ids]
+        if poses:
+            self._poses = self._led_on(poses)
+        self._rebuild(range(len(self)))
+        self._poses = as_poses(self._solver.table())
+        self.version += 1
+
+    def strained(self) -> np.ndarray:
+        """How far each closure of `closed` is from the graph, squared sigmas (n,)."""
+        if not self.closed:
+            return np.zeros(0)
+        return squared_sigmas([x.edge for x in self.closed], rows(self._poses))
+
+    def distrust_odometry(self, stamp_ns: int) -> None:
+        """Believe nothing of the step of odometry before a moment; `admit` with `pull` follows."""
+        row = max(1, self._nearest(stamp_ns)) - 1
+        lost = np.diag([LOST_M**2] * 3 + [LOST_RAD**2] * 3)
+        self._links[row] = replace(self._links[row], covariance=self._links[row].covariance + lost)
 
     def correction(self) -> Pose:
         """Pose of the frame of odometry in the map's, by the newest keyframe."""
@@ -140,39 +208,19 @@ class KeyframeGraph:
         anchors = np.array(self._stamps, np.int64)
         return stamps, bent((stamps, poses), anchors, rows(self._odometry), rows(self._poses))
 
+    def at(self, stamp_ns: int) -> Pose:
+        """The keyframe nearest to a moment, as corrected."""
+        return self._poses[self._nearest(stamp_ns)]
+
     def as_graph(self) -> PoseGraph:
         """Keyframes as corrected, odometry, and the closures that were accepted."""
         nodes = [Node(s, p) for s, p in zip(self._stamps, self._poses, strict=True)]
         return PoseGraph(nodes, [*self._links, *(x.edge for x in self.closed)])
 
-    def lines(self) -> tuple[list[Line], list[Line]]:
-        """Both ends of the closures that were accepted, and of the last that were not."""
-        at = [pose.position_m for pose in self._poses]
-        accepted = [(at[x.edge.start], at[x.edge.end]) for x in self.closed]
-        return accepted, [(at[self._nearest(a)], at[self._nearest(b)]) for a, b in self.refused]
-
-    def _edge(self, closure: Closure) -> Edge | str:
-        """The closure between the nearest keyframes, or why there is none."""
-        bare = edge_of(closure.kind, closure.pose, closure.covariance)
-        if bare is None:
-            return 'it has no transform: nothing can be optimised with it'
-        ends = []
-        for which, stamp_ns in (('newer', closure.from_ns), ('older', closure.to_ns)):
-            pose = self._track.at(stamp_ns)
-            if pose is None or not self._stamps:
-                return f'its {which} moment is not in the odometry of this drive: ' + (
-                    self._outside(stamp_ns)
-                )
-            ends.append((self._nearest(stamp_ns), pose))
-        (start, newer), (end, older) = ends
-        if start == end:
-            return 'both of its moments belong to one keyframe'
-        graph = self._config.graph
-        ahead = odometry_edge(0, 0, self._odometry[start], newer, graph).stated
-        back = odometry_edge(0, 0, older, self._odometry[end], graph).stated
-        folded = ahead @ bare.stated @ back
-        covariance = (folded.covariance + folded.covariance.T) / 2
-        return Edge(start, end, folded.pose, covariance, robust=True)
+    def as_driven(self) -> PoseGraph:
+        """Keyframes where odometry says, and its links, but for those that are not believed."""
+        nodes = [Node(s, p) for s, p in zip(self._stamps, self._odometry, strict=True)]
+        return PoseGraph(nodes, [x for x in self._links if x.covariance[0, 0] < LOST_M**2])
 
     def _outside(self, stamp_ns: int) -> str:
         oldest, newest = self._track.oldest_ns(), self._track.newest_ns()
@@ -187,74 +235,12 @@ class KeyframeGraph:
         around = [k for k in (after - 1, after) if 0 <= k < len(self)]
         return min(around, key=lambda k: abs(self._stamps[k] - stamp_ns))
 
-    def _judged(self, mine: Closed) -> list[Answer]:
-        """Ask the graph; those it admits, and those it does not bear any more beside them."""
-        id_ = mine.closure.id
-        try:
-            accepted, chi2 = self._solver.close(mine.edge)
-        except RuntimeError as error:  # of gtsam: the graph may be spoilt
-            self._rebuild(range(len(self)))
-            return [Answer(id_, False, f'the graph cannot be solved with it: {_first(error)}')]
-        if not accepted:
-            self._doubted.append(mine)
-            contradicts = f'it contradicts odometry and the closures before: chi2 is {chi2:.0f}'
-            return [Answer(id_, False, f'{contradicts}, the gate is at {self._limit:.0f}')]
-        answers = {id_: Answer(id_, True, f'an edge of the graph now: chi2 was {chi2:.0f}')}
-        agreed = [x for x in self._doubted if self._is_in(x)]
-        self._doubted.clear()
-        if agreed:
-            answers |= self._overruled([*agreed, mine])
-        self.closed += [*agreed, mine]
-        if agreed:  # with its kernel, a graph that contradicts them would not follow
-            pulled = KeyframeSolver.of(self.as_graph(), self._config.graph, kernel=False)
-            self._poses = as_poses(pulled.table())
-            self._rebuild(range(len(self)))
-        self._poses = as_poses(self._solver.table())
-        self.version += 1
-        return list((answers | self._taken_out()).values())
-
-    def _overruled(self, by: Sequence[Closed]) -> dict[int, Answer]:
-        """Remove what a majority contradicts; it would hold the graph where it is."""
-        out = [
-            x for x in self.closed
-            if sum(not self._solver.agree(x.edge, y.edge) for y in by) > len(by) / 2
-        ]  # fmt: skip
-        self._remove(out)
-        return {
-            x.closure.id: Answer(x.closure.id, True, 'later closures agree with it')
-            for x in by[:-1]
-        } | {
-            x.closure.id: Answer(
-                x.closure.id, False, f'taken out again: {len(by)} later closures contradict it'
-            )
-            for x in out
-        }
-
-    def _remove(self, out: Sequence[Closed]) -> None:
-        self.refused += [(x.closure.from_ns, x.closure.to_ns) for x in out]
-        ids = {x.closure.id for x in out}
-        self.closed = [x for x in self.closed if x.closure.id not in ids]
-
-    def _is_in(self, x: Closed) -> bool:
-        return any(edge is x.edge for edge in self._solver.closures)
-
-    def _taken_out(self) -> dict[int, Answer]:
-        """Remove the closures that are beyond the gate now, by their ids."""
-        chi2 = squared_sigmas([x.edge for x in self.closed], rows(self._poses))
-        if (chi2 <= self._limit).all():
-            return {}
-        out = [
-            (x, value)
-            for x, value in zip(self.closed, chi2.tolist(), strict=True)
-            if value > self._limit
-        ]
-        self._remove([x for x, _ in out])
-        self._rebuild(range(len(self)))
-        self._poses = as_poses(self._solver.table())
-        words = 'taken out again: with later closures chi2 is'
-        return {
-            x.closure.id: Answer(x.closure.id, False, f'{words} {value:.0f}') for x, value in out
-        }
+    def _led_on(self, poses: Mapping[int, Pose]) -> list[Pose]:
+        """Poses of the keyframes; those that are not known follow the ones before by odometry."""
+        led = [poses.get(self._stamps[0], self._poses[0])]
+        for link, stamp_ns in zip(self._links, self._stamps[1:], strict=True):
+            led.append(poses.get(stamp_ns) or led[-1] @ link.pose)
+        return led
 
     def _thin(self) -> None:
         """Merge keyframes until a quarter of what may be kept is free."""
@@ -276,13 +262,13 @@ class KeyframeGraph:
         self._links = [self._chained(a, b, new) for new, (a, b) in enumerate(pairwise(kept))]
         self._stamps = [self._stamps[k] for k in kept]
         self._odometry = [self._odometry[k] for k in kept]
+        self._way_m = [self._way_m[k] for k in kept]
         self._poses = [self._poses[k] for k in kept]
         self.closed = [
             replace(x, edge=replace(x.edge, start=place[x.edge.start], end=place[x.edge.end]))
             for x in self.closed
         ]
-        self._doubted.clear()
-        self._solver = KeyframeSolver.of(self.as_graph(), self._config.graph)
+        self._solver = Incremental.of(self.as_graph(), self._config.graph)
 
     def _chained(self, first: int, last: int, start: int) -> Edge:
         """Odometry from one keyframe to a later one, as the link of new numbers."""
@@ -292,7 +278,3 @@ class KeyframeGraph:
         whole = reduce(matmul, (x.stated for x in links))
         covariance = (whole.covariance + whole.covariance.T) / 2
         return Edge(start, start + 1, whole.pose, covariance, robust=False)
-
-
-def _first(error: RuntimeError) -> str:
-    return (str(error).strip().splitlines() or ['gtsam gave up'])[0]

@@ -32,6 +32,7 @@ from vpr_ros.nodes.sockets.closures import Answer
 from vpr_ros.nodes.sockets.drive_saving import DriveSaving
 from vpr_ros.nodes.sockets.following import Drive, Following
 from vpr_ros.nodes.sockets.graph_worker import GraphWorker
+from vpr_ros.nodes.sockets.judging import Judging
 from vpr_ros.nodes.sockets.socket_node import SocketNode
 
 try:
@@ -65,10 +66,13 @@ class LoopClosingNode(SocketNode):
             )
         self._config = config
         self._worker = GraphWorker(QUEUE, self._publish, self._failed, self._wake)
+        judging = Judging(lambda error: self.tell(True, str(error)))
         self.following = Following(
-            config, self._worker.ask, self._answer, lambda sentence: self.tell(True, sentence)
-        )
+            config, self._worker.ask, self._answer, lambda sentence: self.tell(True, sentence),
+            judge=judging.ask,
+        )  # fmt: skip
         self._offer()
+        self._stack.callback(self.following.end, 'the node is being shut down')
         self._stack.enter_context(self._worker)
         self._listen()
 
@@ -119,9 +123,9 @@ class LoopClosingNode(SocketNode):
         if not following.closures:
             return False, f'{graph.keyframes} keyframes, no closure was heard yet'
         return False, (
-            f'{graph.keyframes} keyframes; {len(graph.closed)} closures hold, '
-            f'{following.rejected} were rejected; the last one that was accepted moved the robot '
-            f'by {following.drive.moved_m:.2f} m'
+            f'{graph.keyframes} keyframes; {len(graph.closed)} closures hold, {following.pending} '
+            f'wait, {following.rejected} were rejected; the last correction moved the robot by '
+            f'{following.drive.moved_m:.2f} m'
         )
 
     def _figures(self, following: Following) -> dict[str, object]:
@@ -135,6 +139,8 @@ class LoopClosingNode(SocketNode):
             'keyframes in the graph': len(graph),
             'closures received': following.closures,
             'closures in the graph': len(graph.closed),
+            'closures that wait': following.pending,
+            'times all were judged together': following.judged,
             'answers accepted': following.accepted,
             'answers rejected': following.rejected,
             'last reason of a rejection': following.last_reason,
@@ -172,7 +178,7 @@ class LoopClosingNode(SocketNode):
         if self._path.due():
             self._path.publish(messages.path(self._header(), *graph.path()))
         if self._markers.due():
-            self._markers.publish(messages.markers(self._header(), *graph.lines()))
+            self._markers.publish(messages.markers(self._header(), *drive.closures.lines()))
 
     def _transform(self) -> None:
         following = self.following
