@@ -61,6 +61,7 @@ CONFIG = RecognizerConfig(
     verification=VerificationConfig(candidates=3, below_threshold=True),
     temporal=TemporalConfig('none'),
 )
+ASKED = (0.95, 0.9, 0.85, 0.8, 0.7)  # probabilities that `decision.min_probability` may be
 TOWN_STEP = 3
 TOWN_RULE = TruthRule('town', 10.0, 20.0, heading_deg=45.0)
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,6 +174,7 @@ def main() -> int:
         console = Console(width=120)
         console.print(f'{file}: {", ".join(names)}')
         console.print(shown(known, groups, probability, similarity, right))
+        console.print(accepted(known, groups, probability, right))
         calibrator = fit(signals, right, numbers, names, data=tuple(map(str, known)))
         console.print(f'weights {calibrator.weight}, bias {calibrator.bias:.3f}')
         console.print(f'least rate that can be promised: {calibrator.least_rate:.3f}')
@@ -203,6 +205,17 @@ def shown(known, groups, probability, similarity, right) -> Table:
         )  # fmt: skip
     errors = [calibration_error(probability[groups == g], right[groups == g]) for g in known]
     table.caption = f'mean over sets: ECE {np.mean(errors):.3f}'
+    return table
+
+
+def accepted(known, groups, probability, right) -> Table:
+    """What an asked probability would close, each answer for itself: right / wrong."""
+    table = Table('least probability', *map(str, known), 'all', title='accepted, right / wrong')
+    for least in ASKED:
+        sure = probability >= least
+        some = [*(sure & (groups == name) for name in known), sure]
+        counts = [f'{(mask & right).sum()} / {(mask & ~right).sum()}' for mask in some]
+        table.add_row(f'{least:.2f}', *counts)
     return table
 
 
