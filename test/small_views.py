@@ -18,7 +18,9 @@ CONFIG = TrainConfig(
     views_per_place=3, learning_rate=5e-3, average=0.9, save_every=7,
     augment=AugmentConfig(smallest_crop=0.9, stretch=1.0, tilt_deg=0.0, light=0.1, grey=0.0),
 )  # fmt: skip
-STILL = AugmentConfig(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+STILL = AugmentConfig(
+    smallest_crop=1.0, stretch=1.0, tilt_deg=0.0, light=0.0, grey=0.0, blur=0.0, noise=0.0
+)
 
 
 class Memory:

@@ -247,3 +247,14 @@ def test_images_of_a_batch_change_differently():
     same = random_images(1).expand(16, -1, -1, -1)
     found = augment(same, (12, 10), ALL, seeded()).flatten(1)
     assert len(found.unique(dim=0)) == 16
+
+
+def test_a_coarse_image_has_lost_its_detail_and_kept_its_light():
+    images = random_images(16, 48, 40)
+    found = augment(images, (48, 40), replace(STILL, coarse=0.5), seeded(2))
+    spread = found.std(dim=(1, 2, 3)) / images.std(dim=(1, 2, 3))
+    coarse = spread < 0.6
+    assert 4 <= coarse.sum() <= 12 and (spread[~coarse] > 0.99).all()
+    means = [x[coarse].mean(dim=(2, 3)) for x in (found, images)]
+    torch.testing.assert_close(*means, rtol=0.0, atol=0.03)
+    assert len(spread[coarse].unique()) == coarse.sum()  # each by a factor of its own

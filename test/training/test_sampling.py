@@ -361,6 +361,35 @@ def test_progress_ends_with_the_whole():
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+@pytest.mark.parametrize('config', KINDS, ids=KIND_NAMES)
+def test_photographs_take_the_place_of_some_groups(config):
+    walk = town()
+    lone = 10
+    both = view_set(
+        np.concatenate([walk.position_m, np.full((lone, 2), math.nan)]),
+        np.concatenate([walk.places, 100 + np.arange(lone)]),
+        np.repeat([0, 1], [len(walk), lone]),
+    )
+    sampler = build_sampler(both, config, 8, 4, single_image_share=0.375)
+    found = sampler.plan(20, Model(both), np.random.default_rng(0))
+    groups = found.images.reshape(20, 8, 4)
+    photograph = both.areas[groups] == 1
+    assert (photograph.all(axis=2).sum(axis=1) == 3).all()
+    assert (photograph.any(axis=2).sum(axis=1) == 3).all()
+    for batch, of_one in zip(groups, photograph.all(axis=2), strict=True):
+        assert (batch[of_one] == batch[of_one][:, :1]).all()
+        assert len(set(batch[of_one][:, 0])) == 3
+    assert set(groups[photograph]) == set(range(len(walk), len(both)))
+    assert sampler.online == (config is SAGE)
+
+
+def test_without_photographs_the_share_changes_nothing():
+    views = town()
+    plain, asked = (build_sampler(views, SAGE, 8, 4, share) for share in (0.0, 0.5))
+    one, other = (s.plan(3, Model(views), np.random.default_rng(0)) for s in (plain, asked))
+    np.testing.assert_array_equal(one.images, other.images)
+
+
 def test_cliques_need_two_views():
     with pytest.raises(ConfigError, match='views_per_place: the sampler sage'):
         build_sampler(town(), SAGE, 4, 1)

@@ -250,6 +250,17 @@ def test_a_folder_of_nothing_is_said(tmp_path):
         open_views([str(tmp_path)])
 
 
+def test_photographs_are_places_of_one_view(tmp_path):
+    for value in range(5):
+        picture(tmp_path / 'photos' / f'kind {value % 2}' / f'{value}.jpg', value)
+    [views] = open_views([f'photos:{tmp_path / "photos"}'])
+    assert views.place_count == len(views) == 5
+    assert np.isnan(views.position_m).all()
+    assert views.names == ('photos photos',)
+    with pytest.raises(DatasetError, match='expected images below .*, found none'):
+        open_views([f'photos:{tmp_path / "none"}'])
+
+
 def test_sources_are_joined_and_places_stay_apart(tmp_path):
     specs = [str(write_textures(tmp_path / name, places=3, views=2)) for name in ('one', 'two')]
     views = joined(open_views(specs))

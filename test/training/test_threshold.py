@@ -57,6 +57,13 @@ def test_places_within_the_radius_are_neither_right_nor_wrong(twins):
     assert (area.impostor == -1.0).all()
 
 
+def test_photographs_of_nothing_known_do_not_count(twins):
+    views, rows = twins
+    once = joined([views, texture_views(30, views=1, seed=1)])
+    alike = np.concatenate([rows, np.repeat(rows[:1], 30, axis=0)])
+    assert [area.name for area in measured(once, alike)] == ['textures']
+
+
 def test_areas_are_told_apart(twins):
     views, rows = twins
     both = joined([views, texture_views(3, views=2, seed=1)])

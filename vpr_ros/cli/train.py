@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 DATA_HELP = (
     'what to learn from: bags with poses, several of one area in one frame; maps (.vprmap); '
     'folders with @utm_east@utm_north@ names; roots of GSV-Cities or MSLS; town:SEED[:PLACES] '
-    'for the synthetic town; tower:FOLDER[:FLOOR+FLOOR] for walk-through videos as in ie_tower'
+    'for the synthetic town; tower:FOLDER[:FLOOR+FLOOR] for walk-through videos as in ie_tower; '
+    "photos:FOLDER for photographs of anything, to learn a teacher's features from"
 )
 LOG_STEPS = 50
 SMOOTHING = 0.9  # of the losses shown

@@ -70,6 +70,9 @@ class AugmentConfig:
     light: float = option(0.4, 'strength of the changes of light and colour', 0.0, 1.0)
     grey: float = option(0.2, 'share of images without colour', 0.0, 1.0)
     blur: float = option(0.2, 'share of blurred images', 0.0, 1.0)
+    coarse: float = option(
+        0.0, 'share of images of low resolution: a fifth to a half of the pixels a side', 0.0, 1.0
+    )
     noise: float = option(0.04, 'largest standard deviation of the noise, of full scale', 0.0, 1.0)
     collage: float = option(0.0, 'share of images that receive a patch of another', 0.0, 1.0)
     random_ops: int = option(
@@ -125,6 +128,12 @@ class TrainConfig:
         choices=('auto', 'head', 'last4', 'whole'),
     )
     teacher: str = option('', 'ViT-Ti/16 weights to learn from (timm names, safetensors)')
+    teacher_view: str = option(
+        'block',
+        'what the loss relations compares of the teacher: block: pooled features of its sixth '
+        'block, centred on the batch; whitened: those of three blocks, whitened on the data',
+        choices=('block', 'whitened'),
+    )
     device: str = option('auto', 'where to train', choices=('auto', 'cpu', 'cuda'))
     seed: int = option(0, 'seed of every random act', 0)
     precision: str = option(
@@ -147,7 +156,11 @@ class TrainConfig:
     places_per_batch: int = option(16, 'P, places in a batch', 1)
     views_per_place: int = option(4, 'K, images of each; 1: images at random, for distillation', 1)
     single_image_share: float = option(
-        0.0, 'sampler places: share of places that are one image K times', 0.0, 1.0
+        0.0,
+        'share of places that are one image K times: any with the sampler places, else '
+        'photographs of which nothing is known',
+        0.0,
+        1.0,
     )
     learning_rate: float = option(1e-4, 'peak of the AdamW learning rate', 0.0, 1.0)
     schedule: str = option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +28,8 @@ NANO_VIT = VitConfig(
     dim=192, depth=7, heads=3, patch=16, grid=15, layer_scale=False, stem=(24, 48, 96, 192)
 )
 NANO_HEAD = SageConfig(features=64, clusters=32, token=128, hidden=256)
+# Places are told apart best by middle features; the last blocks of a classifier know its classes.
+LOWER_TINY = replace(VIT_TINY, depth=7, left_out=5)
 TEST_VIT = VitConfig(dim=32, depth=2, heads=2, patch=14, grid=5)
 TEST_HEAD = SageConfig(features=8, clusters=4, token=8, hidden=16, tuned_blocks=2)
 TEST_FOL = FolConfig(features=8, clusters=4, token=8, hidden=16, decoder=(16, 128), positions=10)
@@ -76,8 +78,8 @@ MODELS: dict[str, ModelSpec] = {
         'our own small model for CPUs, weights bundled', 'sage_nano.safetensors',
     ),
     'sage_vitti': ModelSpec(
-        _sage(VIT_TINY), INPUT_TINY,
-        'SAGE on ViT-Ti/16; head bundled, give the backbone as weights',
+        _sage(LOWER_TINY), INPUT_TINY,
+        'SAGE on the first seven blocks of ViT-Ti/16; head bundled, give the backbone as weights',
         head='sage_vitti_head.safetensors',
     ),
     'sage_vits': ModelSpec(_sage(VIT_SMALL), INPUT_322, 'SAGE on DINOv2 ViT-S/14'),

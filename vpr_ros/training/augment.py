@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from vpr_ros.config import AugmentConfig
 from vpr_ros.training.photometric import LUMA, Draws, draw_operations, moved, relit
 
+COARSE_SCALES = (0.2, 0.5)
+
 
 def augment(
     images: torch.Tensor, size: tuple[int, int], config: AugmentConfig, rng: torch.Generator
@@ -32,6 +34,8 @@ def augment(
         images = relit(images, draws)
     images = _change_light(images, config, rng)
     images = _blur(images, config.blur, rng)
+    if config.coarse:
+        images = _coarse(images, config.coarse, rng)
     images = images + config.noise * _uniform(images, rng) * _normal_like(images, rng)
     if config.collage:
         images = _collage(images, config.collage, rng)
@@ -108,6 +112,19 @@ def _blur(images: torch.Tensor, share: float, rng: torch.Generator) -> torch.Ten
     """Halve and restore some of the images: a cheap blur that differs between images."""
     soft = F.interpolate(F.avg_pool2d(images, 2), images.shape[-2:], mode='bilinear')
     return torch.where(_uniform(images, rng) < share, soft, images)
+
+
+def _coarse(images: torch.Tensor, share: float, rng: torch.Generator) -> torch.Tensor:
+    """Reduce and enlarge some of the images, each by a factor of its own: small sensors."""
+    chosen = (_uniform(images, rng) < share).flatten().tolist()
+    scales = _uniform(images, rng, *COARSE_SCALES).flatten().tolist()
+    rows = list(images.split(1))
+    for row, image in enumerate(rows):
+        if chosen[row]:
+            size = [max(1, round(scales[row] * side)) for side in image.shape[-2:]]
+            small = F.interpolate(image, size, mode='bilinear', antialias=True)
+            rows[row] = F.interpolate(small, image.shape[-2:], mode='bilinear')
+    return torch.cat(rows)
 
 
 def _collage(images: torch.Tensor, share: float, rng: torch.Generator) -> torch.Tensor:

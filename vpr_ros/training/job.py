@@ -85,7 +85,8 @@ def get_ready(job: Job, work: Work = lambda what, done, total: None) -> Ready:
         raise ConfigError(f'no folder {job.output.parent} to write the weights to')
     model, teacher = start_model(job.config), None
     if job.config.teacher:
-        teacher = load_teacher(job.config.teacher, model.network.backbone.config.dim)
+        whitened = job.config.teacher_view == 'whitened'
+        teacher = load_teacher(job.config.teacher, model.network.backbone.config.dim, whitened)
     notes: list[str] = []
     views = joined(open_views(job.data, job.sources, work, notes.append))
     found = check_pictures(views, lambda done, total: work('checking pictures', done, total))

@@ -83,6 +83,9 @@ class Learner:
             DatasetError: loss or gradient is not finite.
         """
         self.student.train()
+        if step == 0 and not self.config.scratch:
+            with self.autocast():
+                self.student.meet_teacher(inputs[0])
         torch.manual_seed(step_seed(self.config.seed, step, self.team.rank))  # for dropout
         chance = torch.Generator(self.device).manual_seed(step_seed(self.config.seed, step))
         outcomes: list[Outcome] = []

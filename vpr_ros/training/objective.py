@@ -98,6 +98,20 @@ class Student(nn.Module):
             return {}, descriptors
         return self._lesson(self.teacher, pictures, tokens.patches, descriptors), descriptors
 
+    @torch.no_grad()
+    def meet_teacher(self, inputs: Inputs) -> None:
+        """Fit the teacher's head to the features as they are, on a batch as `forward` takes it.
+
+        It is that of the whole team, so that all processes find the same head.
+        """
+        if self.teacher is None or isinstance(inputs, Stream):
+            return
+        assert isinstance(self.network, Sage)
+        spec = replace(self.input, size=(inputs.shape[-2], inputs.shape[-1]))
+        patches = self.network.tokens(normalise(inputs, spec)).patches
+        gather = self.team.gather
+        self.teacher.fit(gather(patches), gather(self.teacher.teach(inputs).tokens))
+
     def _lesson(
         self,
         teacher: Teacher,

@@ -95,7 +95,7 @@ def build_sampler(
         config: which sampler, and its settings.
         places_per_batch: P.
         views_per_place: K; 1, for `places` only: images at random, whatever their place.
-        single_image_share: of `places`: share of places that are one image K times.
+        single_image_share: of places that are one image K times: any, or lonely photographs.
         device: where similarities are computed; None: the CPU.
 
     Raises:
@@ -117,7 +117,9 @@ def build_sampler(
         ground, config, places_per_batch, views_per_place, least, frozen,
         device or torch.device('cpu'),
     )  # fmt: skip
-    return OnlineSampler(miner) if config.online and not frozen else FrozenSampler(miner)
+    sampler = OnlineSampler(miner) if config.online and not frozen else FrozenSampler(miner)
+    shape = (places_per_batch, views_per_place)
+    return WithPhotographs.where_there_are(sampler, views, shape, single_image_share)
 
 
 class PlaceSampler:
@@ -224,6 +226,53 @@ class FrozenSampler:
             for number in order[:batches]
         ]
         return _plan(np.array(rows), self._miner.places, count)
+
+
+class WithPhotographs:
+    """Another sampler's batches, some places of which give way to a photograph, K times the same.
+
+    Augmentation makes its views differ. Photographs are of nowhere: they meet nothing in a batch
+    that shows the same, as long as each comes once.
+    """
+
+    def __init__(
+        self, sampler: Sampler, photographs: np.ndarray, shape: tuple[int, int], share: float
+    ) -> None:
+        """`photographs` (n,) are views; `shape` is P and K, `share` that of the places."""
+        self.online = sampler.online
+        self._sampler, self._photographs, self._shape = sampler, photographs, shape
+        self._count = min(round(share * shape[0]), len(photographs))
+
+    @classmethod
+    def where_there_are(
+        cls, sampler: Sampler, views: ViewSet, shape: tuple[int, int], share: float
+    ) -> Sampler:
+        """The sampler itself where there are no photographs, or none are wanted."""
+        photographs = alone(views)
+        if not share or not len(photographs):
+            return sampler
+        return cls(sampler, photographs, shape, share)
+
+    def plan(
+        self,
+        batches: int,
+        describe: Describe,
+        rng: np.random.Generator,
+        progress: Progress = lambda done, total: None,
+    ) -> Plan:
+        plan = self._sampler.plan(batches, describe, rng, progress)
+        images = plan.images.reshape(batches, *self._shape)
+        for batch in images:
+            away = rng.choice(self._shape[0], self._count, replace=False)
+            batch[away] = rng.choice(self._photographs, (self._count, 1), replace=False)
+        return Plan(images.reshape(plan.images.shape), plan.labels)
+
+
+def alone(views: ViewSet) -> np.ndarray:
+    """Views (n,) of no known position that are the only ones of their place."""
+    nowhere = ~np.isfinite(views.position_m).all(axis=1) & (views.places >= 0)
+    sizes = np.bincount(views.places[views.places >= 0])
+    return np.flatnonzero(nowhere & (sizes[views.places] == 1))
 
 
 def _plan(images: np.ndarray, places: int, views: int) -> Plan:

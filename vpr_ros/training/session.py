@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from vpr_ros.errors import CheckpointError
 from vpr_ros.models import PlaceModel
 from vpr_ros.training.distill import Teacher
 from vpr_ros.training.distributed import Team
-from vpr_ros.training.feed import Feed, PictureFeed, step_seed, store_views
+from vpr_ros.training.feed import CHUNK, Feed, PictureFeed, step_seed, store_views
 from vpr_ros.training.journal import Journal
 from vpr_ros.training.learner import Learned, Learner
 from vpr_ros.training.loader import Lost
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from vpr_ros.training.train import Result
 
 STATE_NAME = 'state.safetensors'
-SPLIT, PLAN, BATCH, QUERIES = 2, 3, 4, 5  # what a seed is for
+SPLIT, PLAN, BATCH, QUERIES, WHITEN = 2, 3, 4, 5, 8  # what a seed is for
+WHITENING_VIEWS = 600  # of each area
 
 
 class Session:
@@ -114,6 +115,7 @@ class Session:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.config.stored_views and self.feed is self.pictures:
             self._store_views()
+        self._prepare_teacher()
         if saved:
             if not self.sampler.online and saved.step:
                 self._make_plan(0)  # mined once with the weights of the start, as it was then
@@ -131,6 +133,20 @@ class Session:
             self.learner.frozen_blocks,
             lambda done, total: self.work('frozen blocks', done, total),
         )  # fmt: skip
+
+    def _prepare_teacher(self) -> None:
+        """Whiten the descriptor of a teacher that wants it, on views augmented as in training."""
+        teacher = self.learner.student.teacher
+        if teacher is None or not teacher.whitened:
+            return
+        rng, areas = np.random.default_rng([self.config.seed, WHITEN]), self.views.areas
+        of_areas = [rng.permutation(np.flatnonzero(areas == area)) for area in np.unique(areas)]
+        indices = np.concatenate([rows[:WHITENING_VIEWS] for rows in of_areas])
+        chunks = np.array_split(indices, range(CHUNK, len(indices), CHUNK))
+        seeds = [step_seed(self.config.seed, WHITEN, n) for n in range(len(chunks))]
+        batches = self.pictures.batches([(chunk, chunk) for chunk in chunks], seeds)
+        with self.learner.autocast():
+            teacher.whiten(cast(torch.Tensor, inputs) for inputs, _ in batches)
 
     def epoch(self, step: int) -> Iterator[tuple[list[Inputs], list[np.ndarray]]]:
         """Inputs and labels of the steps that are left of the epoch of `step`, a list a step."""

@@ -71,7 +71,8 @@ def measure_similarities(
         rows = _some_places(
             views, np.flatnonzero((views.areas == number) & (views.places >= 0)), rng
         )
-        if len(np.unique(views.places[rows])) < 2:
+        _, sizes = np.unique(views.places[rows], return_counts=True)
+        if len(sizes) < 2 or sizes.max() < 2:  # nothing to be deceived about, or nothing right
             continue
         x = describe(rows).astype(np.float32)
         similarity = x @ x.T

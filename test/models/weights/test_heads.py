@@ -3,22 +3,28 @@
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from shared_data import shared_data
 
 from vpr_ros.errors import CheckpointError
 from vpr_ros.models import build_model
-from vpr_ros.models.registry import MODELS, bundled_weights, untrained_model
+from vpr_ros.models.networks.dinov2 import VIT_TINY, VisionTransformer
+from vpr_ros.models.registry import LOWER_TINY, MODELS, bundled_weights, untrained_model
 from vpr_ros.models.weights.heads import load_head, read_head_header, save_head
 
 LEARNED = ('gpn_norms.', 'aggregator.', 'backbone.norm.')
 
 
+def published(seed):
+    """A whole ViT-Ti/16, of which the model runs the first blocks."""
+    torch.manual_seed(seed)
+    return VisionTransformer(VIT_TINY).state_dict()
+
+
 @pytest.fixture
 def backbone(tmp_path):
-    model = untrained_model('sage_vitti', 1)
     path = tmp_path / 'vit.safetensors'
-    save_file({k: v.contiguous() for k, v in model.network.backbone.state_dict().items()}, path)
+    save_file(published(1), path)
     return path
 
 
@@ -54,9 +60,45 @@ def test_another_backbone_is_refused(trained, tmp_path):
     path = tmp_path / 'head.safetensors'
     save_head(trained, path, learned_names(trained), backbone_file='vit.safetensors')
     other = tmp_path / 'other.safetensors'
-    save_file(untrained_model('sage_vitti', 9).network.backbone.state_dict(), other)
+    save_file(published(9), other)
     with pytest.raises(CheckpointError, match=r'was trained on \(vit.safetensors\): its weights'):
         load_head(untrained_model('sage_vitti'), path, other)
+
+
+def test_the_last_blocks_are_left_out_and_the_others_are_the_files(trained, backbone):
+    ours, theirs = trained.network.backbone.state_dict(), load_file(backbone)
+    blocks = {int(k.split('.')[1]) for k in ours if k.startswith('blocks.')}
+    assert blocks == set(range(LOWER_TINY.depth)) and LOWER_TINY.depth < VIT_TINY.depth
+    assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def test_blocks_that_are_left_out_do_not_tell_backbones_apart(trained, backbone, tmp_path):
+    path, other = tmp_path / 'head.safetensors', tmp_path / 'other.safetensors'
+    save_head(trained, path, learned_names(trained), backbone_file='vit.safetensors')
+    weights = load_file(backbone)
+    save_file({**weights, 'blocks.10.mlp.fc1.bias': weights['blocks.10.mlp.fc1.bias'] + 1}, other)
+    load_head(untrained_model('sage_vitti'), path, other)
+    save_file({**weights, 'blocks.6.mlp.fc1.bias': weights['blocks.6.mlp.fc1.bias'] + 1}, other)
+    with pytest.raises(CheckpointError, match='its weights differ'):
+        load_head(untrained_model('sage_vitti'), path, other)
+
+
+@pytest.mark.parametrize(
+    ('name', 'part', 'words'),
+    [
+        ('blocks.11.norm1.weight', None, 'lacks the tensor blocks.11.norm1.weight'),
+        ('blocks.12.norm1.weight', torch.ones(192), 'has a tensor blocks.12.norm1.weight'),
+        ('blocks.10.norm1.weight', torch.ones(96), r'shape \(96,\), expected \(192,\)'),
+        ('blocks.10.gate', torch.ones(192), 'has a tensor blocks.10.gate'),
+    ],
+)
+def test_blocks_that_are_left_out_must_be_there_as_published(backbone, name, part, words):
+    from vpr_ros.models.weights.checkpoint import load_backbone
+
+    weights = {**load_file(backbone), name: part}
+    save_file({key: value for key, value in weights.items() if value is not None}, backbone)
+    with pytest.raises(CheckpointError, match=words):
+        load_backbone(untrained_model('sage_vitti'), backbone)
 
 
 def test_other_models_and_other_files_are_refused(trained, backbone, tmp_path):

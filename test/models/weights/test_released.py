@@ -19,10 +19,11 @@ from shared_data import shared_data
 
 from vpr_ros.errors import CheckpointError
 from vpr_ros.models import load_backbone, load_checkpoint, read_header, save_checkpoint
+from vpr_ros.models.networks.dinov2 import VIT_TINY
 from vpr_ros.models.networks.sage import SageConfig
 from vpr_ros.models.networks.sage_cross import CrossConfig, SageCross
 from vpr_ros.models.place_model import PlaceModel
-from vpr_ros.models.registry import TEST_VIT, load_model, untrained_model
+from vpr_ros.models.registry import LOWER_TINY, TEST_VIT, load_model, untrained_model
 from vpr_ros.models.weights.checkpoint import is_own
 from vpr_ros.models.weights.convert import convert, inspect
 from vpr_ros.models.weights.layouts import DINOV2, FOL, SAGE
@@ -218,12 +219,13 @@ def test_the_published_vit_tiny():
     found = inspect(path)
     assert (found.kind, found.model) == ('ViT (timm)', 'ViT (timm) vitti')
     weights = load_file(path)
-    for name in ('sage_vitti', 'folpp_vitti'):
+    for name, depth in (('sage_vitti', LOWER_TINY.depth), ('folpp_vitti', VIT_TINY.depth)):
         model = untrained_model(name)
         load_backbone(model, path)
         ours = model.network.backbone.state_dict()
         assert all(torch.equal(ours[key], weights[key]) for key in ours)
-        assert weights.keys() - ours.keys() <= {'head.weight', 'head.bias'}
+        left = {key.split('.')[1] for key in weights.keys() - ours.keys() if 'head' not in key}
+        assert left == {str(index) for index in range(depth, 12)}
         # It was trained on pixels in -1 to 1.
         assert (model.input.mean, model.input.std) == ((0.5,) * 3, (0.5,) * 3)
     with pytest.raises(CheckpointError, match='vitti of width 192, .*width 32 for sage_test'):

@@ -29,7 +29,8 @@ class VitConfig:
     `grid` is the side of its native position table. `stem` lists the widths of a convolutional
     stem in place of DINOv2's one patch projection: a small model that starts from nothing learns
     local features much sooner with it (Xiao et al. 2021, "Early convolutions help transformers
-    see better").
+    see better"). `left_out` counts blocks of the published backbone that follow the last one here
+    and are not run: a classifier's last blocks know its classes rather than places.
     """
 
     dim: int
@@ -39,6 +40,7 @@ class VitConfig:
     grid: int = 37
     layer_scale: bool = True
     stem: tuple[int, ...] = ()
+    left_out: int = 0
 
 
 VIT_TINY = VitConfig(dim=192, depth=12, heads=3, patch=16, grid=14, layer_scale=False)

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from vpr_ros.errors import CheckpointError
+from vpr_ros.models.networks.dinov2 import VisionTransformer
 from vpr_ros.models.networks.folpp import Folpp
 from vpr_ros.models.place_model import PlaceModel, fingerprint
 from vpr_ros.models.weights.layouts import FLOATS
@@ -149,19 +150,21 @@ def load_backbone(model: PlaceModel, path: Path | str) -> None:
     """Load a backbone under a head that is yet to be trained.
 
     It is a published one (DINOv2, timm's ViT), or that of another model of ours with the same
-    backbone. The model keeps its head, and still refuses to describe.
+    backbone. Where the model leaves blocks out, they must be there all the same, and are left
+    behind. The model keeps its head, and still refuses to describe.
 
     Raises:
         CheckpointError: as for `load_checkpoint`; also released weights of a whole model, a
             checkpoint of this very model, or one with other pixel values.
     """
     backbone = model.network.backbone
+    beyond = _left_out(backbone)
     if is_own(path):
         weights = _own_backbone(model, path)
     else:
-        expected = backbone.state_dict()
+        expected = {**backbone.state_dict(), **beyond}
         weights = read_released(path).for_backbone(model.name, backbone.config.dim, expected)
-    load_strictly(backbone, weights, path)
+    load_strictly(backbone, {k: v for k, v in weights.items() if k not in beyond}, path)
     model.fingerprint, model.similarity_threshold = None, None
 
 
@@ -185,6 +188,13 @@ def load_strictly(
         if not torch.isfinite(weights[key]).all():
             raise CheckpointError(f'{path}: tensor {key} has values that are not finite')
     network.load_state_dict(dict(weights), strict=True)
+
+
+def _left_out(backbone: VisionTransformer) -> dict[str, torch.Tensor]:
+    """Tensors of the published blocks that are not run, of which the shape counts."""
+    config, block = backbone.config, backbone.blocks[0].state_dict()
+    indices = range(config.depth, config.depth + config.left_out)
+    return {f'blocks.{index}.{name}': part for index in indices for name, part in block.items()}
 
 
 def _stored(tensor: torch.Tensor, half: bool) -> torch.Tensor:

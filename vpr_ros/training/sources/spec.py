@@ -11,6 +11,7 @@ from vpr_ros.recognition.drive import DriveOptions
 from vpr_ros.training.sources.folder import read_folder
 from vpr_ros.training.sources.gsv_cities import is_gsv_cities, read_gsv_cities
 from vpr_ros.training.sources.msls import is_msls, read_msls
+from vpr_ros.training.sources.photos import read_photos
 from vpr_ros.training.sources.rosbag import read_drives
 from vpr_ros.training.sources.tower import read_tower
 from vpr_ros.training.sources.town import read_town
@@ -41,8 +42,9 @@ def open_views(
     """Open sources; all recordings among them together are the sessions of one area.
 
     Args:
-        specs: `town:SEED[:PLACES]`, `tower:FOLDER[:FLOOR+FLOOR]`, a recording, a `.vprmap`, the
-            root of GSV-Cities or MSLS, or a folder with `@utm_east@utm_north@` names.
+        specs: `town:SEED[:PLACES]`, `tower:FOLDER[:FLOOR+FLOOR]`, `photos:FOLDER`, a recording,
+            a `.vprmap`, the root of GSV-Cities or MSLS, or a folder with `@utm_east@utm_north@`
+            names.
         options: for all of them.
         work: told how far the long ones are.
         note: told what was left out of them, a sentence each.
@@ -90,9 +92,12 @@ def _open(spec: str, options: SourceOptions, work: Work, note: Note) -> ViewSet:
     if kind == 'tower':
         folder, _, floors = rest.partition(':')
         return read_tower(Path(folder), tuple(floors.split('+')) if floors else ())
-    path = Path(spec)
+    return read_photos(Path(rest)) if kind == 'photos' else _on_disk(Path(spec), options, note)
+
+
+def _on_disk(path: Path, options: SourceOptions, note: Note) -> ViewSet:
     if not path.exists():
-        raise DatasetError(f'nothing at {spec}: expected a recording, a map or a folder of images')
+        raise DatasetError(f'nothing at {path}: expected a recording, a map or a folder of images')
     if path.suffix == '.vprmap':
         return read_map(path, note)
     if is_gsv_cities(path):
