@@ -10,7 +10,9 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from waiting import eventually
 
-from tools import write_reference as reference
+from tools.reference import channels
+from tools.reference.interfaces import read_interface
+from tools.reference.page import PAGE, page
 from vpr_ros.config import NodeConfig, walk
 from vpr_ros.nodes.inputs import transforms
 from vpr_ros.nodes.outputs.messages import type_name
@@ -28,8 +30,8 @@ TF = {'/tf', '/tf_static'}
 
 
 def test_the_reference_is_as_the_code_is():
-    again = 'run `python tools/write_reference.py`'
-    assert reference.PAGE.read_text(encoding='utf-8') == reference.page(), again
+    again = 'run `python -m tools.reference`'
+    assert PAGE.read_text(encoding='utf-8') == page(), again
 
 
 @pytest.fixture(scope='module')
@@ -76,7 +78,7 @@ def listed(channels):
 
 def found(node, plain, kind):
     """Name, type and quality of service of every topic, as the reference has them."""
-    known = {x.name for x in (*reference.HEARD, *reference.SAID)}
+    known = {x.name for x in (*channels.HEARD, *channels.SAID)}
     topics = set()
     for x in own(node, plain, kind):
         name = relative(x.topic_name)
@@ -100,24 +102,24 @@ def test_the_listed_topics_are_those_of_a_real_node(nodes, plain):
     for node in nodes():
         heard |= found(node, plain, 'subscriptions')
         said |= found(node, plain, 'publishers')
-    expected = listed(reference.HEARD)
+    expected = listed(channels.HEARD)
     if transforms.tf2_ros is not None:  # makes subscriptions of its own
         heard, expected = ({x for x in y if x[0] not in TF} for y in (heard, expected))
     assert heard == expected
-    assert said == listed(reference.SAID)
+    assert said == listed(channels.SAID)
 
 
 def test_the_listed_services_are_those_of_a_real_node(nodes, plain, spin):
     node = next(nodes())
     offered = {(relative(x.srv_name), srv_name(x.srv_type)) for x in own(node, plain, 'services')}
     assert {(name.removeprefix('/'), type_) for name, type_ in offered} == {
-        (x.name, x.type) for x in reference.SERVED
+        (x.name, x.type) for x in channels.SERVED
     }
     spin(node)
     # Of all nodes: by the name of one, another of that name which is going could be asked.
     actions = eventually(lambda: get_action_names_and_types(node))
     assert [(relative(name), types) for name, types in actions] == [
-        (reference.ACTION.name, [reference.ACTION.type])
+        (channels.ACTION.name, [channels.ACTION.type])
     ]
 
 
@@ -154,7 +156,7 @@ def test_every_parameter_that_a_page_names_is_there(page):
 def fields_of_interfaces():
     for kind in ('msg', 'srv', 'action'):
         for path in (ROOT / 'vpr_msgs' / kind).glob(f'*.{kind}'):
-            _, parts = reference.read_interface(path.read_text(encoding='utf-8'))
+            _, parts = read_interface(path.read_text(encoding='utf-8'))
             for part in parts:
                 yield from (name for _, name, _ in part.rows)
 
