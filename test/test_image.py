@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vpr_ros.errors import ImageError
 from vpr_ros.image import check_tensor, to_batch, to_tensor
@@ -106,3 +107,17 @@ def test_tensors_that_no_image_gives_are_refused(photo, change, reason):
     check_tensor(batch, SPEC)
     with pytest.raises(ImageError, match=reason):
         check_tensor(change(batch), SPEC)
+
+
+@pytest.mark.parametrize(
+    'size', [(480, 640), (1080, 1920), (120, 160), (13, 17), (1, 1), (4, 1200), (241, 239)]
+)
+@pytest.mark.parametrize('wanted', [(240, 240), (224, 308)])
+def test_resizing_is_that_of_torch(size, wanted):
+    """Ours is faster on a CPU; the models were trained with torch's."""
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    spec = ImageInput(wanted, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 'bilinear', antialias=True)
+    floats = torch.from_numpy(image).permute(2, 0, 1)[None].float().div_(255.0)
+    expected = F.interpolate(floats, wanted, mode='bilinear', align_corners=False, antialias=True)
+    for given in (image, np.asfortranarray(image), np.flip(np.flip(image, 1), 1)):
+        assert torch.allclose(to_tensor(given, spec), expected, rtol=0.0, atol=1e-6)

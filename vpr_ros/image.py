@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.sparse import csr_matrix
 
 from vpr_ros.errors import ImageError
 from vpr_ros.records import MAX_MEGAPIXELS, ImageInput, Vector
@@ -88,6 +90,8 @@ def to_tensor(
         ImageError: the array is not an (H, W, 3) uint8 image with at least one pixel.
     """
     check_image(rgb)
+    if torch.device(device).type == 'cpu' and spec.interpolation == 'bilinear' and spec.antialias:
+        return _normalised(torch.from_numpy(_resized(rgb, spec.size)).div_(255.0), spec)
     pixels = torch.from_numpy(np.require(rgb, requirements=['C', 'W']))
     if torch.device(device).type == 'cuda':
         pixels = pixels.pin_memory()  # lets the copy run beside the GPU's work
@@ -135,8 +139,44 @@ def normalise(images: torch.Tensor, spec: ImageInput) -> torch.Tensor:
             images, spec.size, mode=spec.interpolation, align_corners=False,
             antialias=spec.antialias,
         )  # fmt: skip
+    return _normalised(images, spec)
+
+
+def _normalised(images: torch.Tensor, spec: ImageInput) -> torch.Tensor:
     mean, std = (_constant(values, images.device) for values in (spec.mean, spec.std))
     return (images - mean) / std
+
+
+def _resized(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What `F.interpolate` makes of it, bilinear with anti-aliasing, to rounding.
+
+    In half the time on a CPU: rows are mixed where they lie, as bytes, and by one thread, which no
+    other has to be woken for.
+
+    Returns:
+        (1, 3, height, width), float32, 0 to 255.
+    """
+    height, width = rgb.shape[:2]
+    rows = _mixing(height, size[0]) @ np.ascontiguousarray(rgb).reshape(height, -1)
+    columns = cv2.transpose(rows.reshape(size[0], width, 3))
+    mixed = _mixing(width, size[1]) @ columns.reshape(width, -1)
+    return np.ascontiguousarray(mixed.reshape(size[1], size[0], 3).transpose(2, 1, 0))[None]
+
+
+@lru_cache(maxsize=16)
+def _mixing(old: int, new: int) -> csr_matrix:
+    """Weights (new, old), float32, of a triangle as wide as two new pixels, or two old ones."""
+    scale = np.float32(old) / np.float32(new)  # as torch counts, of whose weights these are
+    reach = max(np.float32(1.0), scale)
+    centre = (np.arange(new, dtype=np.float32) + np.float32(0.5)) * scale
+    first = np.maximum(0, (centre - reach + np.float32(0.5)).astype(int))
+    taps = first[:, None] + np.arange(int(2 * reach) + 2)
+    away = (taps.astype(np.float32) - centre[:, None] + np.float32(0.5)) / reach
+    weight = np.maximum(np.float32(0.0), np.float32(1.0) - np.abs(away))
+    weight[taps >= old] = 0.0
+    weight /= weight.sum(axis=1, keepdims=True)
+    row, tap = np.nonzero(weight)
+    return csr_matrix((weight[row, tap], (row, taps[row, tap])), shape=(new, old))
 
 
 @cache
