@@ -147,3 +147,15 @@ def test_a_damaged_image_that_was_begun_gives_no_matches(places):
         one.begin([View(bad, 'front')])
         found = one.confirm(query(2, bad), candidates(places, (2,), (0.9,)))
         assert found[0].tried and found[0].verification is None
+
+
+def test_an_image_in_the_memory_of_the_one_before_is_another_one(places):
+    """As of a camera that fills one buffer again and again; the second image is refused."""
+    buffer = picture(12, 9)
+    one = confirmer(places, least=0.5)
+    for row, similarity in ((2, 0.9), (7, 0.3), (3, 0.9)):
+        buffer[:] = picture(10 + row, 9)
+        one.begin([View(buffer, 'front')])
+        found = one.confirm(query(row, buffer), candidates(places, (row,), (similarity,)))
+    alone = confirmer(Map()).confirm(query(3), candidates(places, (3,), (0.9,)))
+    assert alone[0].verification.inliers > 40 and same(found[0], alone[0])

@@ -71,6 +71,7 @@ class Confirmer:
         Where the query before had to be verified, this one will most likely have to be, too: its
         points are looked for while the model describes it. No answer depends on that.
         """
+        self._verifier.forget_query()
         for view in views:
             if self._asked and view.camera == self._looked_through:
                 self._verifier.begin(view.image)

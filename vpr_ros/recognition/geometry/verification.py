@@ -73,6 +73,10 @@ class Verifier:
         self._asked: tuple[np.ndarray | None, Future[Keypoints | None]] = (None, Future())
         self._known: OrderedDict[int, Future[Keypoints | None]] = OrderedDict()
 
+    def forget_query(self) -> None:
+        """Another query comes: its image may lie in the memory of the one before."""
+        self._asked = None, Future()
+
     def begin(self, image: np.ndarray) -> None:
         """Look for the points of a query, RGB (H, W, 3), uint8, while the caller goes on."""
         if self.config.matches != 'local':
