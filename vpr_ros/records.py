@@ -189,7 +189,7 @@ class Verification:
     Points are x, y in pixels, (n, 2), float32, of images of these sizes (height, width).
     """
 
-    method: str  # 'local features' or 'sift'; what matches were made of
+    method: str  # 'corners', 'sift' or 'local features'; what matches were made of
     model: str  # 'fundamental', 'essential' or 'pnp_depth'; '' when there were too few matches
     query_points: np.ndarray = field(repr=False, compare=False)
     place_points: np.ndarray = field(repr=False, compare=False)

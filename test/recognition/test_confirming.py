@@ -52,7 +52,7 @@ def places():
 
 
 def confirmer(places, least=-math.inf, **settings):
-    config = VerificationConfig(**{'matches': 'sift', **settings})
+    config = VerificationConfig(**{'matches': 'corners', **settings})
     rows = {place.id: row for row, place in enumerate(places.places)}
     return Confirmer(places, config, (240, 240), rows, lambda name: None, least)
 
@@ -86,7 +86,7 @@ def test_what_similarity_refuses_is_not_looked_at(places):
 
 
 def test_nothing_is_looked_at_where_all_are_refused(places, monkeypatch):
-    monkeypatch.setattr(verification.keypoints, 'sift', None)  # would be an error
+    monkeypatch.setitem(verification.FIND, 'corners', None)  # would be an error
     one = confirmer(places, least=0.95)
     given = candidates(places, (2, 7), (0.9, 0.8))
     assert one.confirm(query(2), given) == given
@@ -104,13 +104,13 @@ def test_which_similarity_is_worth_the_time():
 
 def test_the_next_query_is_begun_early_where_it_will_be_asked_for(places, monkeypatch):
     threads = []
-    sift = verification.keypoints.sift
+    corners = verification.FIND['corners']
 
     def watched(grey):
         threads.append(threading.current_thread().name)
-        return sift(grey)
+        return corners(grey)
 
-    monkeypatch.setattr(verification.keypoints, 'sift', watched)
+    monkeypatch.setitem(verification.FIND, 'corners', watched)
     one = confirmer(places)
     image = picture(12, 9)
     one.begin([View(image, 'front')])

@@ -134,9 +134,11 @@ class VerificationConfig:
     )  # fmt: skip
     matches: str = option(
         'auto',
-        'what is matched; sift: points of the images, of places their thumbnails; local: local '
-        'features of the model; auto: sift where both images are at hand, else local',
-        choices=('auto', 'local', 'sift'),
+        'what is matched of images and of the thumbnails of places; corners: corners, in a '
+        'millisecond, for cameras that roll by less than some 15 degrees; sift: SIFT keypoints, '
+        'however they roll, in ten times that; local: local features of the model; auto: corners '
+        'where both images are at hand, else local',
+        choices=('auto', 'corners', 'local', 'sift'),
     )
     min_inliers: int = option(20, 'least inliers of a verified place', 4, 10_000)
     min_ratio: float = option(0.5, 'least share of inliers among the matches', 0.0, 1.0)

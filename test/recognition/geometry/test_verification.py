@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from vpr_ros.config.recognition import VerificationConfig
-from vpr_ros.recognition.geometry.keypoints import aligned, grey, match_sift, sift
+from vpr_ros.recognition.geometry.keypoints import grey, sift
+from vpr_ros.recognition.geometry.point_matches import aligned, match_points
 from vpr_ros.recognition.geometry.verification import QueryView, Verifier, depth_at, passed
 from vpr_ros.records import Camera, Candidate, LocalFeatures, Place, Pose, PoseKind, Verification
 
@@ -98,14 +99,15 @@ def places():
 
 
 def config(**values):
-    return VerificationConfig(**{'candidates': 2, 'matches': 'sift', **values})
+    return VerificationConfig(**{'candidates': 2, 'matches': 'corners', **values})
 
 
-def test_the_right_place_passes_and_the_wrong_one_does_not(places):
+@pytest.mark.parametrize('matches', ['corners', 'sift'])
+def test_the_right_place_passes_and_the_wrong_one_does_not(places, matches):
     query, _, _, thumbnails = places
-    given = candidates(2)
-    right, wrong = Verifier(config(), Map(thumbnails)).verify(QueryView(query), given)
-    assert (right.verification.method, right.verification.model) == ('sift', 'fundamental')
+    given, settings = candidates(2), config(matches=matches)
+    right, wrong = Verifier(settings, Map(thumbnails)).verify(QueryView(query), given)
+    assert (right.verification.method, right.verification.model) == (matches, 'fundamental')
     assert right.verification.relative is None
     assert right.verification.query_size == right.verification.place_size == (240, 320)
     assert right.verification.inliers > 40 > 3 * wrong.verification.inliers
@@ -167,7 +169,7 @@ def bad_images():
 
 
 @pytest.mark.parametrize(('name', 'image'), bad_images())
-@pytest.mark.parametrize('matches', ['auto', 'sift', 'local'])
+@pytest.mark.parametrize('matches', ['auto', 'corners', 'sift', 'local'])
 def test_bad_images_match_nothing(places, name, image, matches):
     verifier = Verifier(config(matches=matches), Map(places[3], CAMERA))
     for found in verifier.verify(QueryView(image, camera=CAMERA), candidates(2)):
@@ -271,7 +273,7 @@ def test_auto_prefers_images_and_falls_back_to_local_features(places):
     source.local[1] = source.local[0]
     source.thumbnails = [source.thumbnails[0], None]
     found = Verifier(config(matches='auto'), source).verify(query, candidates(2))
-    assert [x.verification.method for x in found] == ['sift', 'local features']
+    assert [x.verification.method for x in found] == ['corners', 'local features']
     assert all(passed(x.verification, config()) for x in found)
     blind = Verifier(config(matches='auto'), source).verify(
         replace(query, image=None), candidates(2)
@@ -298,7 +300,7 @@ def test_patches_are_aligned_to_a_fraction_of_a_pixel():
 
 def test_the_turned_image_matches_at_turned_points():
     image = grey(picture(4)[:240, :320])
-    ours, theirs = match_sift(sift(image), sift(np.ascontiguousarray(image[::-1, ::-1])))
+    ours, theirs = match_points(sift(image), sift(np.ascontiguousarray(image[::-1, ::-1])))
     assert len(ours) > 50
     turned = np.array((319, 239)) - ours
     assert (np.linalg.norm(turned - theirs, axis=1) < 1.5).mean() > 0.9

@@ -56,7 +56,7 @@ def _degenerate(view: View) -> bool:
     points = view.points.astype(np.float64)
     if len(points) < FEWEST or not (np.abs(points) < FARTHEST).all():
         return True
-    if len(np.unique(points.round(), axis=0)) < FEWEST:
+    if len(set(zip(*points.round().T.tolist(), strict=True))) < FEWEST:
         return True
     spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1]
     return bool(spread / np.sqrt(len(points)) < view.scale)
