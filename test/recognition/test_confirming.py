@@ -1,7 +1,6 @@
 """What geometry is asked, and when: rendered views of walls as places and queries."""
 
 import math
-import threading
 from dataclasses import replace
 
 import cv2
@@ -14,7 +13,7 @@ from vpr_ros.recognition.confirming import AHEAD, Confirmer, least_similarity, t
 from vpr_ros.recognition.decision import Thresholds
 from vpr_ros.recognition.described import Described, Query
 from vpr_ros.recognition.geometry import verification
-from vpr_ros.records import Candidate, Place, View
+from vpr_ros.records import Candidate, Place
 
 DESCRIPTOR = np.ones(1, np.float32)
 HALF = Thresholds(0.5)
@@ -90,7 +89,7 @@ def test_nothing_is_looked_at_where_all_are_refused(places, monkeypatch):
     one = confirmer(places, least=0.95)
     given = candidates(places, (2, 7), (0.9, 0.8))
     assert one.confirm(query(2), given) == given
-    one.begin([View(picture(12, 9), 'front')])
+    one.look_ahead()
     assert places.read == []
 
 
@@ -102,61 +101,54 @@ def test_which_similarity_is_worth_the_time():
     assert least_similarity(config, None) == -math.inf
 
 
-def test_the_next_query_is_begun_early_where_it_will_be_asked_for(places, monkeypatch):
-    threads = []
-    corners = verification.FIND['corners']
-
-    def watched(grey):
-        threads.append(threading.current_thread().name)
-        return corners(grey)
-
-    monkeypatch.setitem(verification.FIND, 'corners', watched)
-    one = confirmer(places)
-    image = picture(12, 9)
-    one.begin([View(image, 'front')])
-    assert not threads  # nothing was asked for so far
-    first = one.confirm(query(2, image), candidates(places, (2,), (0.9,)))
-    following = picture(13, 9)
-    one.begin([View(following, 'front'), View(picture(13, 4), 'rear')])
-    second = one.confirm(query(3, following), candidates(places, (3,), (0.9,)))
-    here = threading.current_thread().name
-    assert threads[:2] == [here, here]  # of query and place
-    assert threads[2:].count(here) == 0
-    alone = confirmer(Map()).confirm(query(3, following), candidates(places, (3,), (0.9,)))
-    assert same(second[0], alone[0]) and not same(first[0], alone[0])
-
-
 def same(one, other):
     a, b = one.verification, other.verification
     return a.inliers == b.inliers and np.array_equal(a.query_points, b.query_points)
 
 
-def test_places_beside_a_confirmed_one_are_made_ready(places):
+def test_places_beside_a_confirmed_one_are_made_ready_when_there_is_time(places):
     one = confirmer(places)
     one.confirm(query(3), candidates(places, (3,), (0.9,)))
+    assert places.read == [13]
+    one.look_ahead()
     assert AHEAD == 2
     assert sorted(places.read) == [11, 12, 13, 14]  # and no other session's
     one.confirm(query(4), candidates(places, (4,), (0.9,)))
+    one.look_ahead()
     assert sorted(places.read) == [11, 12, 13, 14]
 
 
-def test_a_damaged_image_that_was_begun_gives_no_matches(places):
+def test_looking_ahead_changes_no_answer(places):
+    ahead, alone = confirmer(places), confirmer(Map())
+    for row in (2, 3, 4):
+        found = ahead.confirm(query(row), candidates(places, (row,), (0.9,)))
+        ahead.look_ahead()
+        (other,) = alone.confirm(query(row), candidates(places, (row,), (0.9,)))
+        assert same(found[0], other)
+
+
+def test_points_of_a_query_are_found_once_for_all_its_candidates(places, monkeypatch):
+    seen = []
+    corners = verification.FIND['corners']
+    monkeypatch.setitem(verification.FIND, 'corners', lambda x: (seen.append(x), corners(x))[1])
     one = confirmer(places)
-    one.confirm(query(2), candidates(places, (2,), (0.9,)))
+    one.confirm(query(2), candidates(places, (7, 8, 2), (0.9, 0.8, 0.7)))
+    assert len(seen) == 4  # the query's, and those of three places
+
+
+def test_a_damaged_image_gives_no_matches(places):
+    one = confirmer(places)
     for bad in (np.zeros((2, 2), np.float32), np.zeros((240, 320, 3), np.uint8)):
-        one.begin([View(bad, 'front')])
         found = one.confirm(query(2, bad), candidates(places, (2,), (0.9,)))
         assert found[0].tried and found[0].verification is None
 
 
-def test_an_image_in_the_memory_of_the_one_before_is_another_one(places, monkeypatch):
+def test_an_image_in_the_memory_of_the_one_before_is_another_one(places):
     """As of a camera that fills one buffer again and again; the second image is refused."""
-    monkeypatch.setattr(verification, 'beside', verification.at_once)  # as by an idle thread
     buffer = picture(12, 9)
     one = confirmer(places, least=0.5)
     for row, similarity in ((2, 0.9), (7, 0.3), (3, 0.9)):
         buffer[:] = picture(10 + row, 9)
-        one.begin([View(buffer, 'front')])
         found = one.confirm(query(row, buffer), candidates(places, (row,), (similarity,)))
     alone = confirmer(Map()).confirm(query(3), candidates(places, (3,), (0.9,)))
     assert alone[0].verification.inliers > 40 and same(found[0], alone[0])

@@ -130,6 +130,7 @@ class Responder:
         if recognition.accepted:
             self._close(recognition, match, signature)
         self._tell(recognition, match, views, pose)
+        self.recognizer.look_ahead()
 
     def query(self, message: Image | CompressedImage, top_k: int = 0) -> PlaceMatch:
         """Answer one image for itself: nothing is recorded, and the live queries do not notice.

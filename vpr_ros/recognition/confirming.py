@@ -1,9 +1,9 @@
-"""Geometry is asked about the best candidates: as few as will do, and early where it can be."""
+"""Geometry is asked about the best candidates: as few as will do."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from vpr_ros.config import RecognizerConfig
@@ -12,7 +12,7 @@ from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.recognition.decision import Thresholds
 from vpr_ros.recognition.described import Query, by_view
 from vpr_ros.recognition.geometry.verification import QueryView, Verifier, passed
-from vpr_ros.records import Camera, Candidate, View
+from vpr_ros.records import Camera, Candidate
 
 AHEAD = 2  # places before and after a confirmed one: the robot is likely to see one of them next
 
@@ -62,19 +62,15 @@ class Confirmer:
         self._place_map, self._rows, self._camera = place_map, rows, camera
         self._input_size, self._least = input_size, least
         self._verifier = Verifier(config, place_map)
-        self._looked_through = ''  # camera of the view that was verified at the query before
-        self._asked = False
+        self._next: list[int] = []  # places that are worth a look ahead
 
-    def begin(self, views: Sequence[View]) -> None:
-        """Told of views that are about to be described.
+    def look_ahead(self) -> None:
+        """Make ready the places beside the last one that was confirmed, while nobody waits.
 
-        Where the query before had to be verified, this one will most likely have to be, too: its
-        points are looked for while the model describes it. No answer depends on that.
+        The robot is likely to see one of them next; no answer depends on it.
         """
-        self._verifier.forget_query()
-        for view in views:
-            if self._asked and view.camera == self._looked_through:
-                self._verifier.begin(view.image)
+        self._verifier.expect(self._next)
+        self._next = []
 
     def confirm(self, query: Query, candidates: list[Candidate]) -> list[Candidate]:
         """Verify the first candidates; the order of equals stays.
@@ -82,32 +78,35 @@ class Confirmer:
         The first that is confirmed ends the search for one, if not told otherwise; what similarity
         refuses is not looked at, if not told otherwise.
         """
-        self._asked = False
+        asked: dict[str, QueryView] = {}
         judged: list[Candidate] = []
         for candidate in candidates[: self.config.candidates]:
             if candidate.similarity < self._least:
                 judged.append(candidate)
                 continue
-            judged.append(self._verified(query, candidate))
+            judged.append(self._verified(query, candidate, asked))
             if self.config.until_confirmed and self._confirms(judged[-1]):
                 self._expect(judged[-1])
                 break
         rest = candidates[len(judged) :]
         return sorted(judged + rest, key=lambda candidate: not self._confirms(candidate))
 
-    def _verified(self, query: Query, candidate: Candidate) -> Candidate:
+    def _verified(
+        self, query: Query, candidate: Candidate, asked: dict[str, QueryView]
+    ) -> Candidate:
+        """By the view that found it; one `QueryView` for all candidates of a view."""
         ((view, some),) = by_view(query, [candidate])
-        self._asked, self._looked_through = True, view.camera
-        asked = QueryView(
-            view.image, view.local, view.depth, self._input_size, self._camera(view.camera)
-        )
-        return replace(self._verifier.verify(asked, some)[0], tried=True)
+        if view.camera not in asked:
+            camera = self._camera(view.camera)
+            asked[view.camera] = QueryView(
+                view.image, view.local, view.depth, self._input_size, camera
+            )
+        return replace(self._verifier.verify(asked[view.camera], some)[0], tried=True)
 
     def _confirms(self, candidate: Candidate) -> bool:
         return passed(candidate.verification, self.config)
 
     def _expect(self, confirmed: Candidate) -> None:
-        """The places beside one that was just seen will be asked for next."""
         row, place = self._rows[confirmed.place.id], confirmed.place
         around = self._place_map.places[max(0, row - AHEAD) : row + AHEAD + 1]
-        self._verifier.expect([x.id for x in around if x.session_id == place.session_id])
+        self._next = [x.id for x in around if x.session_id == place.session_id]

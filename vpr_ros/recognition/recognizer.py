@@ -97,6 +97,10 @@ class Recognizer:
         self._pipeline.reset()
         self._plausibility.reset()
 
+    def look_ahead(self) -> None:
+        """Make ready for the next image, after an answer was sent; no answer depends on it."""
+        self._pipeline.look_ahead()
+
     def follow_map(self) -> None:
         """Take note of places that others have added to the map; they are not the own past."""
         self._pipeline.follow_map()
@@ -217,7 +221,6 @@ class Recognizer:
     ) -> tuple[list[Described], Timings, str]:
         """Views that show something, described; and the first reason why one does not."""
         described, faults, preprocess_ms, inference_ms = [], [], 0.0, 0.0
-        self._pipeline.begin(views)
         for view in views:
             try:
                 tensor, spent_ms = self._prepared(view)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -26,9 +24,6 @@ CACHED_PLACES = 128  # whose keypoints are kept: 0.3 MB each
 PATCH = 20  # pixels of a thumbnail searched around a patch centre
 
 Size = tuple[int, int]
-
-
-Start = Callable[..., 'Future[Keypoints | None]']
 
 
 class PlaceSource(Protocol):
@@ -73,23 +68,15 @@ class Verifier:
         self.config = config
         self._map = place_map
         self._method = SIFT if config.matches == 'sift' else CORNERS
-        self._asked: tuple[np.ndarray | None, Future[Keypoints | None]] = (None, Future())
-        self._known: OrderedDict[int, Future[Keypoints | None]] = OrderedDict()
-
-    def forget_query(self) -> None:
-        """Another query comes: its image may lie in the memory of the one before."""
-        self._asked = None, Future()
-
-    def begin(self, image: np.ndarray) -> None:
-        """Look for the points of a query, RGB (H, W, 3), uint8, while the caller goes on."""
-        if self.config.matches != 'local':
-            self._asked = image, beside(_of_image, self._method, image)
+        self._find = FIND[self._method]
+        self._asked: tuple[QueryView | None, Keypoints | None] = (None, None)
+        self._known: OrderedDict[int, Keypoints | None] = OrderedDict()
 
     def expect(self, place_ids: Sequence[int]) -> None:
-        """Look for the points of places that are likely to be asked for while nobody waits."""
+        """Look for the points of places that are likely to be asked for."""
         if self.config.matches != 'local':
             for place_id in place_ids:
-                self._keypoints(place_id, beside)
+                self._keypoints(place_id)
 
     def verify(self, query: QueryView, candidates: list[Candidate]) -> list[Candidate]:
         """Fill `verification` of the first `config.candidates`; the others come back untouched.
@@ -135,7 +122,7 @@ class Verifier:
         image = keypoints.grey(query.image)
         if self.config.matches == 'local':
             return self._by_local(query, image, candidates)
-        ours = self._of_query(query.image)
+        ours = self._of_query(query)
         found = [self._by_points(ours, x.place.id) for x in candidates]
         bare = [
             i for i, matches in enumerate(found) if 0 in matches.query_size + matches.place_size
@@ -147,29 +134,28 @@ class Verifier:
             found[i] = matches
         return found
 
-    def _of_query(self, image: np.ndarray | None) -> Keypoints | None:
+    def _of_query(self, query: QueryView) -> Keypoints | None:
         """Points of the query, which are asked for once for each of its candidates."""
-        if image is None:
-            return None
-        if image is not self._asked[0]:
-            self._asked = image, at_once(_of_image, self._method, image)
-        return self._asked[1].result()
+        if query is not self._asked[0]:
+            grey = keypoints.grey(query.image)
+            self._asked = query, None if grey is None else self._find(grey)
+        return self._asked[1]
 
     def _by_points(self, ours: Keypoints | None, place_id: int) -> Matches:
-        theirs = self._keypoints(place_id, at_once).result()
+        theirs = self._keypoints(place_id)
         least = KEYPOINTS_PER_INLIER * self.config.min_inliers
         if ours is None or theirs is None or min(len(ours.points), len(theirs.points)) < least:
             return _no_matches(self._method, (0, 0), (0, 0))
         pairs = point_matches.match_points(ours, theirs)
         return Matches(self._method, *pairs, ours.size, theirs.size)
 
-    def _keypoints(self, place_id: int, start: Start) -> Future[Keypoints | None]:
+    def _keypoints(self, place_id: int) -> Keypoints | None:
         """Points of a place's thumbnail; places are never changed, so they are remembered."""
         if place_id not in self._known:
-            thumbnail = self._map.thumbnail(place_id)
-            self._known[place_id] = start(_of_thumbnail, self._method, thumbnail)
+            grey = keypoints.grey_thumbnail(self._map.thumbnail(place_id))
+            self._known[place_id] = None if grey is None else self._find(grey)
             if len(self._known) > CACHED_PLACES:
-                self._known.popitem(last=False)[1].cancel()
+                self._known.popitem(last=False)
         self._known.move_to_end(place_id)
         return self._known[place_id]
 
@@ -206,33 +192,6 @@ class Verifier:
         theirs = point_matches.scaled(theirs, source, sizes[1])
         theirs = point_matches.aligned(image, other, ours, theirs, PATCH)
         return Matches(LOCAL, ours, theirs, *sizes)
-
-
-def _of_image(method: str, image: np.ndarray | None) -> Keypoints | None:
-    grey = keypoints.grey(image)
-    return None if grey is None else FIND[method](grey)
-
-
-def _of_thumbnail(method: str, jpeg: bytes | None) -> Keypoints | None:
-    grey = keypoints.grey_thumbnail(jpeg)
-    return None if grey is None else FIND[method](grey)
-
-
-def at_once(find: Callable[..., Keypoints | None], *given: object) -> Future[Keypoints | None]:
-    """Find keypoints here and now."""
-    found: Future[Keypoints | None] = Future()
-    found.set_result(find(*given))
-    return found
-
-
-def beside(find: Callable[..., Keypoints | None], *given: object) -> Future[Keypoints | None]:
-    """Find keypoints in a thread of their own: OpenCV does not hold the interpreter meanwhile."""
-    return _thread().submit(find, *given)
-
-
-@cache
-def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix='keypoints')
 
 
 def passed(verification: Verification | None, config: VerificationConfig) -> bool:
