@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vpr_ros.bags.keyframes import KeyframeSelector
 from vpr_ros.config import RecognizerConfig
-from vpr_ros.errors import ImageError
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.calibration import Calibrator, calibrator_for
 from vpr_ros.recognition.decision import Evidence, decide
 from vpr_ros.recognition.described import Described, Query
-from vpr_ros.recognition.image_check import ImageCheck
+from vpr_ros.recognition.describing import Describer
 from vpr_ros.recognition.over_time.own_past import OwnPast
 from vpr_ros.recognition.over_time.plausibility import Plausibility
 from vpr_ros.recognition.pipeline import Pipeline
 from vpr_ros.recognition.thresholds import thresholds
 from vpr_ros.recognition.thumbnails import encode_thumbnail
-from vpr_ros.records import Camera, Features, Place, Pose, Recognition, Timings, Verdict, View
-
-if TYPE_CHECKING:
-    import torch
+from vpr_ros.records import Camera, Place, Pose, Recognition, Timings, Verdict, View
 
 
 class Recognizer:
@@ -65,7 +58,7 @@ class Recognizer:
         self.place_map = place_map
         self.session_id = session_id
         self.camera = camera
-        self._images: dict[str, ImageCheck] = defaultdict(ImageCheck)
+        self._eyes = Describer(model)
         self._plausibility = Plausibility()
         self._queries = 0
         self._adopt(config or RecognizerConfig())
@@ -159,7 +152,7 @@ class Recognizer:
             pose: base in map or odometry frame at that time, where known.
             attach: similarities and descriptors to the answer.
         """
-        described, timings, fault = self._seen(views, pose)
+        described, timings, fault = self._eyes.describe(views, pose)
         if not described:
             self._follow(stamp_ns, pose)
             return self.refuse(stamp_ns, Verdict.BAD_IMAGE, fault)
@@ -215,48 +208,6 @@ class Recognizer:
 
     def _calibrator(self, config: RecognizerConfig) -> Calibrator | None:
         return calibrator_for(self.model, self.place_map, config.verification.candidates > 0)
-
-    def _seen(
-        self, views: Sequence[View], pose: Pose | None
-    ) -> tuple[list[Described], Timings, str]:
-        """Views that show something, described; and the first reason why one does not."""
-        described, faults, preprocess_ms, inference_ms = [], [], 0.0, 0.0
-        for view in views:
-            try:
-                tensor, spent_ms = self._prepared(view)
-            except ImageError as error:
-                faults.append(str(error))
-                continue
-            preprocess_ms += spent_ms
-            found = self._images[view.camera].look(view.image, pose)
-            if found.fault:
-                faults.append(found.fault)
-                continue
-            one, described_ms = self._described(view, tensor)
-            described.append(replace(one, repeated=found.repeated))
-            inference_ms += described_ms
-        return described, Timings(preprocess_ms, inference_ms), (faults or ['no image'])[0]
-
-    def _prepared(self, view: View) -> tuple[torch.Tensor, float]:
-        """The model's input, and milliseconds; an ImageError for what is no RGB uint8 image."""
-        start = time.perf_counter()
-        tensor = self.model.prepare([view.image])
-        return tensor, 1e3 * (time.perf_counter() - start)
-
-    def _described(self, view: View, tensor: torch.Tensor) -> tuple[Described, float]:
-        start = time.perf_counter()
-
-        def describe() -> Features:
-            # The tensor is gone with the device it was on.
-            there = tensor.device.type == self.model.device.type
-            return self.model.describe_tensor(
-                tensor if there else self.model.prepare([view.image])
-            )
-
-        features = self.model.surviving(describe)
-        descriptor = features.descriptor[0].cpu().numpy()
-        spent_ms = 1e3 * (time.perf_counter() - start)
-        return Described(descriptor, features.local, view.image, view.depth, view.camera), spent_ms
 
     def _decided(self, query: Query, evidence: Evidence) -> Recognition:
         best, travelled_m = evidence.candidates[0], self._past.travelled_m
