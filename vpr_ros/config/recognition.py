@@ -140,7 +140,7 @@ class VerificationConfig:
         'where both images are at hand, else local',
         choices=('auto', 'corners', 'local', 'sift'),
     )
-    min_inliers: int = option(20, 'least inliers of a verified place', 4, 10_000)
+    min_inliers: int = option(28, 'least inliers of a verified place', 4, 10_000)
     min_ratio: float = option(0.5, 'least share of inliers among the matches', 0.0, 1.0)
     error_px: float = option(2.0, 'largest distance of an inlier, in pixels', 0.1, 100.0)
 
