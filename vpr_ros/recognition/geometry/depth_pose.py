@@ -74,10 +74,12 @@ def _metric(
     theirs, ours = rays.place[aside], rays.query[aside]
 
     def residuals(r: np.ndarray, t: np.ndarray) -> np.ndarray:
-        errors = _reprojected(space, place, r, t, rays.focal).ravel()
+        errors = _reprojected(space, place, r, t, rays.focal)
+        errors = errors.reshape(*errors.shape[:-2], -1)
         if not len(ours):
             return errors
-        return np.concatenate([errors, rays.focal * sampson(skew(t) @ r, theirs, ours)])
+        aside = rays.focal * sampson(skew(t) @ r, theirs, ours)
+        return np.concatenate([errors, aside], axis=-1)
 
     return fitted(residuals, PoseKind.METRIC, guess.rotation, guess.translation)
 
@@ -90,5 +92,6 @@ def _images(rays: Rays, points: np.ndarray, motion: Motion) -> np.ndarray:
 def _reprojected(
     points: np.ndarray, images: np.ndarray, r: np.ndarray, t: np.ndarray, focal: float
 ) -> np.ndarray:
-    seen = (points - t) @ r
-    return focal * (seen[:, :2] / np.maximum(seen[:, 2:], 1e-3) - images[:, :2])
+    """Reprojection errors of motions (..., 3, 3) and (..., 3), (..., n, 2)."""
+    seen = (points - t[..., None, :]) @ r
+    return focal * (seen[..., :2] / np.maximum(seen[..., 2:], 1e-3) - images[:, :2])

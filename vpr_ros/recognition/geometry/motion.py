@@ -23,7 +23,8 @@ INFLATION = 2.0  # of sigma: on EuRoC's real images residuals alone promise 1.7 
 TAIL = 2.0  # residuals beyond so many standard deviations count for less and less
 
 State = tuple[np.ndarray, np.ndarray]  # rotation (3, 3) and translation (3,)
-Residuals = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (R, t) to (n,), in pixels
+# (R, t), (..., 3, 3) and (..., 3), to (..., n) in pixels: of many motions in one call
+Residuals = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def fitted(
     INFLATION; what the data leave open is as wide as UNKNOWN_M and UNKNOWN_RAD.
 
     Args:
-        residuals: of a rotation (3, 3) and a translation (3,), in pixels.
+        residuals: of rotations (..., 3, 3) and translations (..., 3), in pixels, (..., n).
         kind: what is varied: the rotation, and the direction of t or all of it.
         rotation: first guess.
         translation: first guess; ignored for ROTATION_ONLY, made of length one for UP_TO_SCALE.
@@ -55,7 +56,7 @@ def fitted(
         robust = _robust(residuals, state)
         state = _descended(robust, kind, state)
     free = _free(kind, state[1])
-    errors, jacobian = robust(*state), _jacobian(robust, state, free, kind)
+    errors, jacobian = _linear(robust, state, free, kind)
     variance = max(NOISE_PX**2, float(errors @ errors) / max(1, len(errors) - free.shape[1]))
     variance *= INFLATION**2
     return Motion(kind, *state, _covariance(kind, jacobian, variance, free, state[1]))
@@ -73,10 +74,10 @@ def _robust(residuals: Residuals, state: State) -> Residuals:
 
 
 def _descended(residuals: Residuals, kind: PoseKind, state: State) -> State:
-    errors, damping = residuals(*state), DAMPING
+    damping = DAMPING
     for _ in range(ROUNDS):
         free = _free(kind, state[1])
-        jacobian = _jacobian(residuals, state, free, kind)
+        errors, jacobian = _linear(residuals, state, free, kind)
         normal = jacobian.T @ jacobian
         damped = normal + damping * np.diag(np.diag(normal) + 1e-9)
         step = free @ np.linalg.solve(damped, -jacobian.T @ errors)
@@ -86,7 +87,7 @@ def _descended(residuals: Residuals, kind: PoseKind, state: State) -> State:
         if not after < before:
             damping *= 10.0
             continue
-        state, errors, damping = trial, new, max(LEAST_DAMPING, damping * 0.1)
+        state, damping = trial, max(LEAST_DAMPING, damping * 0.1)
         if before - after < 1e-6 * before:
             break
     return state
@@ -121,22 +122,27 @@ def _free(kind: PoseKind, t: np.ndarray) -> np.ndarray:
     return np.hstack([across, turns])
 
 
-def _jacobian(residuals: Residuals, state: State, free: np.ndarray, kind: PoseKind) -> np.ndarray:
-    """Forward differences along the free directions, (n, k)."""
-    here = residuals(*state)
-    there = [residuals(*_moved(state, STEP * way, kind)) for way in free.T]
-    return np.stack([(x - here) / STEP for x in there], axis=1)
+def _linear(
+    residuals: Residuals, state: State, free: np.ndarray, kind: PoseKind
+) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals (n,), and their forward differences along the free directions, (n, k)."""
+    steps = np.vstack([np.zeros(6), STEP * free.T])
+    here, *there = residuals(*_moved(state, steps, kind))
+    return here, (np.stack(there, axis=1) - here[:, None]) / STEP
 
 
 def _moved(state: State, step: np.ndarray, kind: PoseKind) -> State:
-    turned = Rotation.from_rotvec(step[3:]).as_matrix() @ state[0]
-    return turned, _normal(kind, state[1] + step[:3])
+    """A motion changed by one step (6,) or by several (k, 6)."""
+    turned = Rotation.from_rotvec(step[..., 3:]).as_matrix() @ state[0]
+    return turned, _normal(kind, state[1] + step[..., :3])
 
 
 def _normal(kind: PoseKind, t: np.ndarray) -> np.ndarray:
     if kind is PoseKind.ROTATION_ONLY:
-        return np.zeros(3)
-    return t / np.linalg.norm(t) if kind is PoseKind.UP_TO_SCALE else t
+        return np.zeros_like(t)
+    if kind is PoseKind.UP_TO_SCALE:
+        return t / np.linalg.norm(t, axis=-1, keepdims=True)
+    return t
 
 
 def relative_pose(motion: Motion, query_base: Pose, place_base: Pose) -> RelativePose:
@@ -164,5 +170,7 @@ def relative_pose(motion: Motion, query_base: Pose, place_base: Pose) -> Relativ
 
 
 def skew(v: np.ndarray) -> np.ndarray:
-    """The matrix (3, 3) of the cross product with v."""
-    return np.array([[0.0, -v[2], v[1]], [v[2], 0.0, -v[0]], [-v[1], v[0], 0.0]])
+    """The matrices (..., 3, 3) of the cross products with v (..., 3)."""
+    x, y, z = np.moveaxis(v, -1, 0)
+    o = np.zeros_like(x)
+    return np.stack([o, -z, y, z, o, -x, -y, x, o], axis=-1).reshape(*x.shape, 3, 3)

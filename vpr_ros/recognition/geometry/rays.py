@@ -63,18 +63,18 @@ def near(rays: Rays, matrix: np.ndarray) -> np.ndarray:
 
 
 def sampson(matrix: np.ndarray, place: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Signed first-order distance of matches from `query^T M place = 0`, (n,).
+    """Signed first-order distance of matches from `query^T M place = 0`, (..., n).
 
     Hartley and Zisserman, equation 11.9.
 
     Args:
-        matrix: fundamental or essential, (3, 3).
+        matrix: fundamental or essential, (..., 3, 3).
         place: homogeneous points (n, 3), z = 1.
         query: the same.
     """
-    lines, back = place @ matrix.T, query @ matrix
-    across = np.hypot(np.linalg.norm(lines[:, :2], axis=1), np.linalg.norm(back[:, :2], axis=1))
-    return (query * lines).sum(axis=1) / np.maximum(across, 1e-12)
+    lines, back = place @ np.swapaxes(matrix, -1, -2), query @ matrix
+    squares = np.square(lines[..., :2]).sum(axis=-1) + np.square(back[..., :2]).sum(axis=-1)
+    return (query * lines).sum(axis=-1) / np.maximum(np.sqrt(squares), 1e-12)
 
 
 def rays_of(query: View, place: View, error_px: float) -> Rays | None:

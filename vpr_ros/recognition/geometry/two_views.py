@@ -14,6 +14,9 @@ from vpr_ros.records import PoseKind
 PARALLAX_SHARE = 0.2  # of the inliers that a rotation must not explain, for a direction
 PARALLAX = 2.0  # times the largest error: what is told from noise, and from behind
 ROTATION_ROUNDS = 2
+ALIGNMENTS = 4  # rounds of which each leaves out the worst of the one before
+HOPELESS = 2.0  # times as much parallax in a first guess as a rotation may leave
+EVERY = slice(None)
 
 
 def essential(rays: Rays) -> Explained | None:
@@ -39,7 +42,7 @@ def essential(rays: Rays) -> Explained | None:
         inlier = near(rays, skew(motion.translation) @ motion.rotation) & ~_behind(rays, *state)
         if inlier.sum() < FEWEST:
             return None
-    return Explained('essential', inlier, _turned(rays, inlier, rotations[:2]) or motion)
+    return Explained('essential', inlier, _turned(rays, inlier) or motion)
 
 
 def _facing(
@@ -68,21 +71,39 @@ def _direction(rays: Rays, inlier: np.ndarray, rotation: np.ndarray, t: np.ndarr
     )  # fmt: skip
 
 
-def _turned(rays: Rays, inlier: np.ndarray, rotations: tuple[np.ndarray, ...]) -> Motion | None:
+def _turned(rays: Rays, inlier: np.ndarray) -> Motion | None:
     """The motion as a rotation alone, where the inliers show too little parallax for more.
 
     Noise alone gives an essential matrix a direction, and a small variance, too: what counts is
-    how many of its inliers a rotation explains as well. Of the four motions of an essential matrix
-    a pure rotation lets none be told by the depths, so both rotations are tried.
+    how many of its inliers a rotation explains as well.
     """
-    found = [_rotated(rays, inlier, first) for first in rotations]
-    motion, explained = max(found, key=lambda one: one[1])
-    apart = int(inlier.sum()) - explained
+    guess = _aligned(rays, inlier)
+    if _apart(rays, inlier, guess) > HOPELESS * PARALLAX_SHARE * inlier.sum():
+        return None
+    motion, apart = _rotated(rays, inlier, guess)
     return motion if apart <= max(1.0, PARALLAX_SHARE * inlier.sum()) else None
 
 
+def _aligned(rays: Rays, inlier: np.ndarray) -> np.ndarray:
+    """The rotation (3, 3) that best takes the place's rays to the query's, the worst left out."""
+    ours, theirs = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (rays.query, rays.place))
+    rows = inlier
+    for _ in range(ALIGNMENTS):
+        left, _, right = np.linalg.svd(ours[rows].T @ theirs[rows])
+        rotation = left @ np.diag((1.0, 1.0, np.linalg.det(left @ right))) @ right
+        left_over = np.linalg.norm(_turning(rays, rotation), axis=1)
+        rows = inlier & (left_over <= np.quantile(left_over[inlier], 1.0 - PARALLAX_SHARE))
+    return rotation
+
+
+def _apart(rays: Rays, inlier: np.ndarray, rotation: np.ndarray) -> int:
+    """How many inliers show parallax: a rotation does not explain them."""
+    far = np.linalg.norm(_turning(rays, rotation), axis=1) > PARALLAX * rays.error
+    return int((inlier & far).sum())
+
+
 def _rotated(rays: Rays, inlier: np.ndarray, rotation: np.ndarray) -> tuple[Motion, int]:
-    """The rotation near a first guess, and how many of the inliers it explains."""
+    """The rotation near a first guess, and how many of the inliers it does not explain."""
     rows = inlier
     for _ in range(ROTATION_ROUNDS):
         motion = _rotation(rays, rows, rotation)
@@ -91,14 +112,13 @@ def _rotated(rays: Rays, inlier: np.ndarray, rotation: np.ndarray) -> tuple[Moti
         if close.sum() < FEWEST:
             break
         rows = close
-    far = np.linalg.norm(_turning(rays, rotation), axis=1) <= PARALLAX * rays.error
-    return motion, int((inlier & far).sum())
+    return motion, _apart(rays, inlier, rotation)
 
 
 def _rotation(rays: Rays, rows: np.ndarray, rotation: np.ndarray) -> Motion:
     """Least squares; the parallax that is not told from it is an error that all points share."""
     motion = fitted(
-        lambda r, _: _turning(rays, r)[rows].ravel(),
+        lambda r, _: _turning(rays, r, rows).reshape(*r.shape[:-2], -1),
         PoseKind.ROTATION_ONLY, rotation, np.zeros(3),
     )  # fmt: skip
     covariance = motion.covariance.copy()
@@ -106,8 +126,8 @@ def _rotation(rays: Rays, rows: np.ndarray, rotation: np.ndarray) -> Motion:
     return replace(motion, covariance=covariance)
 
 
-def _turning(rays: Rays, rotation: np.ndarray) -> np.ndarray:
-    """What a rotation leaves of every match, (n, 2), in pixels."""
-    turned = rays.place @ rotation.T
-    ahead = np.maximum(turned[:, 2:], 1e-3)
-    return rays.focal * (turned[:, :2] / ahead - rays.query[:, :2])
+def _turning(rays: Rays, rotation: np.ndarray, rows: slice | np.ndarray = EVERY) -> np.ndarray:
+    """What rotations (..., 3, 3) leave of matches, (..., n, 2), in pixels."""
+    turned = rays.place[rows] @ np.swapaxes(rotation, -1, -2)
+    ahead = np.maximum(turned[..., 2:], 1e-3)
+    return rays.focal * (turned[..., :2] / ahead - rays.query[rows, :2])
