@@ -7,6 +7,7 @@ import torch
 from vpr_ros.training.losses import (
     multi_similarity,
     relational_distillation,
+    similarity_distillation,
     token_distillation,
 )
 
@@ -90,6 +91,25 @@ def test_relations_vanish_for_equal_and_rotated_descriptors():
     assert relational_distillation(x, 5 * x).item() < 1e-5
     assert relational_distillation(x @ rotation, x).item() < 1e-4
     assert relational_distillation(x.roll(1, dims=0), x).item() > 0.1
+
+
+def test_similarities_count_squares_of_what_they_are_off_in_tenths():
+    x, y = unit(0, 60, 90), unit(0, 60, 180)
+    # Cosines 0.5, 0, sqrt(3)/2 against 0.5, -1, -0.5.
+    off = [0.0, 1.0, math.sqrt(0.75) + 0.5]
+    expected = 100 * sum(d * d for d in off) / 3
+    assert math.isclose(similarity_distillation(x, y).item(), expected, rel_tol=1e-5)
+    rotation, _ = torch.linalg.qr(torch.randn(2, 2, generator=torch.Generator().manual_seed(1)))
+    assert similarity_distillation(3 * x @ rotation, x).item() < 1e-8
+
+
+def test_relations_are_float32_under_autocast():
+    base, step = torch.randn(2, 64, generator=torch.Generator().manual_seed(2))
+    student, teacher = (base + w * torch.arange(4.0)[:, None] * step for w in (0.01, 0.02))
+    for loss in (relational_distillation, similarity_distillation):
+        with torch.autocast('cpu', torch.bfloat16):
+            inside = loss(student, teacher)
+        assert torch.equal(inside, loss(student, teacher))
 
 
 def test_similarities_are_float32_under_autocast():

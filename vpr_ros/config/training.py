@@ -95,6 +95,8 @@ class LossConfig:
     correspondences: float = option(1.0, 'pseudo-correspondences', 0.0, 1e3)
     tokens: float = option(0.0, "the teacher's patch features", 0.0, 1e3)
     relations: float = option(0.0, 'which images the teacher finds alike', 0.0, 1e3)
+    temperature: float = option(0.1, 'of relations; less: the most alike count alone', 1e-3, 1e3)
+    similarities: float = option(0.0, 'how alike the teacher finds them', 0.0, 1e3)
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,17 @@ class TrainConfig:
         'blocks besides; whole; auto: head for SAGE, last4 for FoL, whole from scratch',
         choices=('auto', 'head', 'last4', 'whole'),
     )
-    teacher: str = option('', 'ViT-Ti/16 weights to learn from (timm names, safetensors)')
+    teacher: str = option(
+        '',
+        'ViT-Ti/16 weights to learn from (timm names, safetensors); or, with teacher_view models, '
+        'NAME=WEIGHTS of each of several models of ours',
+    )
     teacher_view: str = option(
         'block',
         'what the loss relations compares of the teacher: block: pooled features of its sixth '
-        'block, centred on the batch; whitened: those of three blocks, whitened on the data',
-        choices=('block', 'whitened'),
+        'block, centred on the batch; whitened: those of three blocks, whitened on the data; '
+        'models: the descriptors of several models side by side',
+        choices=('block', 'whitened', 'models'),
     )
     device: str = option('auto', 'where to train', choices=('auto', 'cpu', 'cuda'))
     seed: int = option(0, 'seed of every random act', 0)

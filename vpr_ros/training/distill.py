@@ -34,8 +34,8 @@ TEACHER_MEAN = TEACHER_STD = 0.5
 class Lesson:
     """What the teacher says of B images."""
 
-    tokens: torch.Tensor  # (B, N, C), normalised features of the target block
-    descriptor: torch.Tensor  # (B, C) or (B, L * C): how alike they are is its cosine
+    descriptor: torch.Tensor  # (B, D): how alike they are is its cosine
+    tokens: torch.Tensor | None = None  # (B, N, C), normalised features of the target block
 
 
 class Teacher(nn.Module):
@@ -64,10 +64,10 @@ class Teacher(nn.Module):
         """Look at images (B, 3, H, W), float in [0, 1]."""
         tokens, pooled = self._look(images)
         if not self.whitened:
-            return Lesson(tokens, pooled[0] - pooled[0].mean(dim=0))
+            return Lesson(pooled[0] - pooled[0].mean(dim=0), tokens)
         with torch.autocast(images.device.type, enabled=False):
             parts = F.normalize((pooled - self.mean) @ self.whitening, dim=-1)
-        return Lesson(tokens, parts.transpose(0, 1).flatten(1))
+        return Lesson(parts.transpose(0, 1).flatten(1), tokens)
 
     @torch.no_grad()
     def whiten(self, batches: Iterable[torch.Tensor]) -> None:

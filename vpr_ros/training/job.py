@@ -18,8 +18,9 @@ from vpr_ros.models.engines.runtime import resolve_device
 from vpr_ros.models.registry import load_model, untrained_model
 from vpr_ros.models.weights.checkpoint import Header, load_backbone
 from vpr_ros.models.weights.heads import HeadHeader, save_head
-from vpr_ros.training.distill import Teacher, load_teacher
+from vpr_ros.training.distill import load_teacher
 from vpr_ros.training.distributed import Team, leads_the_team
+from vpr_ros.training.ensemble import AnyTeacher, load_ensemble, without_folders
 from vpr_ros.training.feed import PictureFeed
 from vpr_ros.training.learner import Learner
 from vpr_ros.training.optimisation import choose_trainable
@@ -57,7 +58,7 @@ class Ready:
 
     job: Job
     model: PlaceModel
-    teacher: Teacher | None
+    teacher: AnyTeacher | None
     views: ViewSet
     warnings: tuple[str, ...]
 
@@ -83,10 +84,8 @@ def get_ready(job: Job, work: Work = lambda what, done, total: None) -> Ready:
         raise ConfigError('a head alone needs its backbone: give it with the setting backbone')
     if not job.output.absolute().parent.is_dir():
         raise ConfigError(f'no folder {job.output.parent} to write the weights to')
-    model, teacher = start_model(job.config), None
-    if job.config.teacher:
-        whitened = job.config.teacher_view == 'whitened'
-        teacher = load_teacher(job.config.teacher, model.network.backbone.config.dim, whitened)
+    model = start_model(job.config)
+    teacher = _teacher(job.config, model)
     notes: list[str] = []
     views = joined(open_views(job.data, job.sources, work, notes.append))
     found = check_pictures(views, lambda done, total: work('checking pictures', done, total))
@@ -182,6 +181,15 @@ def start_model(config: TrainConfig) -> PlaceModel:
     return model
 
 
+def _teacher(config: TrainConfig, model: PlaceModel) -> AnyTeacher | None:
+    if not config.teacher:
+        return None
+    if config.teacher_view == 'models':
+        return load_ensemble(config.teacher)
+    whitened = config.teacher_view == 'whitened'
+    return load_teacher(config.teacher, model.network.token_dim, whitened)
+
+
 def _threshold(ready: Ready) -> Threshold | None:
     """Measured on the training views; None where no area has two places."""
     config, device = ready.job.config, resolve_device(ready.job.config.device)
@@ -204,6 +212,8 @@ def _provenance(ready: Ready, result: Result, threshold: Threshold | None) -> di
     files: dict[str, Any] = {
         key: Path(getattr(config, key)).name for key in ('backbone', 'teacher', 'weights')
     }
+    if config.teacher_view == 'models':
+        files['teacher'] = without_folders(config.teacher)
     sampler = replace(
         config.sampler, affinity_threshold=max(config.sampler.affinity_threshold, -1e9)
     )  # JSON knows no infinity

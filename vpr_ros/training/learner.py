@@ -11,8 +11,8 @@ from torch import nn
 
 from vpr_ros.config import TrainConfig
 from vpr_ros.models import PlaceModel
-from vpr_ros.training.distill import Teacher
 from vpr_ros.training.distributed import Team
+from vpr_ros.training.ensemble import AnyTeacher
 from vpr_ros.training.feed import Feed, step_seed
 from vpr_ros.training.objective import Inputs, Outcome, Student
 from vpr_ros.training.optimisation import (
@@ -43,7 +43,7 @@ class Learner:
         config: TrainConfig,
         team: Team,
         device: torch.device,
-        teacher: Teacher | None = None,
+        teacher: AnyTeacher | None = None,
     ) -> None:
         """Take a model whose network then is trained in place.
 

@@ -19,11 +19,13 @@ from vpr_ros.models.networks.folpp import Folpp
 from vpr_ros.models.networks.sage import Sage
 from vpr_ros.training.distill import Teacher
 from vpr_ros.training.distributed import Team
+from vpr_ros.training.ensemble import AnyTeacher, Ensemble
 from vpr_ros.training.fol_objective import fol_objective
 from vpr_ros.training.losses import (
     active_pairs,
     multi_similarity,
     relational_distillation,
+    similarity_distillation,
     token_distillation,
 )
 
@@ -41,7 +43,7 @@ class Student(nn.Module):
     """A network in training, and the teacher beside it where there is one."""
 
     def __init__(
-        self, model: PlaceModel, config: TrainConfig, team: Team, teacher: Teacher | None = None
+        self, model: PlaceModel, config: TrainConfig, team: Team, teacher: AnyTeacher | None = None
     ) -> None:
         """Combine them.
 
@@ -104,17 +106,19 @@ class Student(nn.Module):
 
         It is that of the whole team, so that all processes find the same head.
         """
-        if self.teacher is None or isinstance(inputs, Stream):
+        if not isinstance(self.teacher, Teacher) or isinstance(inputs, Stream):
             return
         assert isinstance(self.network, Sage)
         spec = replace(self.input, size=(inputs.shape[-2], inputs.shape[-1]))
         patches = self.network.tokens(normalise(inputs, spec)).patches
         gather = self.team.gather
-        self.teacher.fit(gather(patches), gather(self.teacher.teach(inputs).tokens))
+        tokens = self.teacher.teach(inputs).tokens
+        assert tokens is not None
+        self.teacher.fit(gather(patches), gather(tokens))
 
     def _lesson(
         self,
-        teacher: Teacher,
+        teacher: AnyTeacher,
         pictures: torch.Tensor,
         patches: torch.Tensor,
         descriptors: torch.Tensor,
@@ -122,16 +126,22 @@ class Student(nn.Module):
         weights, losses = self.weights, {}
         lesson = teacher.teach(pictures)
         if weights.tokens:
+            assert isinstance(teacher, Teacher) and lesson.tokens is not None
             guess = teacher.project(patches)
             losses['tokens'] = weights.tokens * token_distillation(guess, lesson.tokens)
+        wanted = F.normalize(lesson.descriptor, dim=1)
         if weights.relations:
             losses['relations'] = weights.relations * relational_distillation(
-                descriptors, F.normalize(lesson.descriptor, dim=1)
+                descriptors, wanted, weights.temperature
+            )
+        if weights.similarities:
+            losses['similarities'] = weights.similarities * similarity_distillation(
+                descriptors, wanted
             )
         return losses
 
 
-def check_losses(model: PlaceModel, config: TrainConfig, teacher: Teacher | None) -> None:
+def check_losses(model: PlaceModel, config: TrainConfig, teacher: AnyTeacher | None) -> None:
     """Refuse before the first step what would fail in it.
 
     Raises:
@@ -143,8 +153,12 @@ def check_losses(model: PlaceModel, config: TrainConfig, teacher: Teacher | None
         raise ConfigError(f'{model.name} cannot be trained here: choose a SAGE or FoL model')
     if not any(_counted(loss, model).values()):
         raise ConfigError('every loss has weight 0: give one of them a weight')
-    if teacher is None and (loss.tokens or loss.relations):
-        raise ConfigError('the losses tokens and relations need teacher weights: set teacher')
+    if teacher is None and (loss.tokens or loss.relations or loss.similarities):
+        raise ConfigError(
+            'the losses tokens, relations and similarities need teacher weights: set teacher'
+        )
+    if isinstance(teacher, Ensemble) and loss.tokens:
+        raise ConfigError('models that teach together have no tokens in common: set tokens to 0')
     if teacher is not None and (isinstance(model.network, Fol) or config.stored_views):
         raise ConfigError('a teacher teaches SAGE models, with stored_views 0')
     if config.image_size % patch:
@@ -156,5 +170,7 @@ def check_losses(model: PlaceModel, config: TrainConfig, teacher: Teacher | None
 def _counted(loss: LossConfig, model: PlaceModel) -> dict[str, float]:
     """Weights of the losses that the model has."""
     own = ('local', 'alignment', 'separation', 'correspondences')
-    others = own if isinstance(model.network, Sage) else ('tokens', 'relations')
-    return {name: weight for name, weight in vars(loss).items() if name not in others}
+    taught = ('tokens', 'relations', 'similarities')
+    others = own if isinstance(model.network, Sage) else taught
+    weights = {name: weight for name, weight in vars(loss).items() if name != 'temperature'}
+    return {name: weight for name, weight in weights.items() if name not in others}

@@ -16,6 +16,7 @@ from vpr_ros.errors import CheckpointError
 from vpr_ros.models import PlaceModel
 from vpr_ros.training.distill import Teacher
 from vpr_ros.training.distributed import Team
+from vpr_ros.training.ensemble import AnyTeacher
 from vpr_ros.training.feed import CHUNK, Feed, PictureFeed, step_seed, store_views
 from vpr_ros.training.journal import Journal
 from vpr_ros.training.learner import Learned, Learner
@@ -45,7 +46,7 @@ class Session:
         folder: Path,
         team: Team,
         device: torch.device,
-        teacher: Teacher | None = None,
+        teacher: AnyTeacher | None = None,
         work: Callable[[str, int, int], None] = lambda what, done, total: None,
         feed: Feed | None = None,
     ) -> None:
@@ -137,7 +138,7 @@ class Session:
     def _prepare_teacher(self) -> None:
         """Whiten the descriptor of a teacher that wants it, on views augmented as in training."""
         teacher = self.learner.student.teacher
-        if teacher is None or not teacher.whitened:
+        if not isinstance(teacher, Teacher) or not teacher.whitened:
             return
         rng, areas = np.random.default_rng([self.config.seed, WHITEN]), self.views.areas
         of_areas = [rng.permutation(np.flatnonzero(areas == area)) for area in np.unique(areas)]

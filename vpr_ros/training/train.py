@@ -10,8 +10,8 @@ from pathlib import Path
 from vpr_ros.config import TrainConfig
 from vpr_ros.models import PlaceModel
 from vpr_ros.models.engines.runtime import resolve_device
-from vpr_ros.training.distill import Teacher
 from vpr_ros.training.distributed import join_team
+from vpr_ros.training.ensemble import AnyTeacher
 from vpr_ros.training.feed import Feed
 from vpr_ros.training.learner import Learned
 from vpr_ros.training.loader import Lost
@@ -74,7 +74,7 @@ def train(
     folder: Path | str,
     *,
     resume: bool = False,
-    teacher: Teacher | None = None,
+    teacher: AnyTeacher | None = None,
     watcher: Watcher | None = None,
     feed: Feed | None = None,
 ) -> Result:
@@ -90,7 +90,7 @@ def train(
         config: everything else.
         folder: of the saved state, the log and TensorBoard's events; made if missing.
         resume: go on from the state in `folder`.
-        teacher: of the losses `tokens` and `relations`.
+        teacher: of the losses `tokens`, `relations` and `similarities`.
         watcher: told of every step.
         feed: of all views, stored before; for several runs on the same data.
 

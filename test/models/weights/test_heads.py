@@ -9,6 +9,8 @@ from shared_data import shared_data
 from vpr_ros.errors import CheckpointError
 from vpr_ros.models import build_model
 from vpr_ros.models.networks.dinov2 import VIT_TINY, VisionTransformer
+from vpr_ros.models.networks.sage import Sage, SageConfig
+from vpr_ros.models.place_model import PlaceModel
 from vpr_ros.models.registry import LOWER_TINY, MODELS, bundled_weights, untrained_model
 from vpr_ros.models.weights.heads import load_head, read_head_header, save_head
 
@@ -108,6 +110,17 @@ def test_other_models_and_other_files_are_refused(trained, backbone, tmp_path):
         load_head(untrained_model('sage_test'), path, backbone)
     with pytest.raises(CheckpointError, match='is not a head'):
         load_head(untrained_model('sage_vitti'), backbone, backbone)
+
+
+def test_the_head_of_another_network_of_that_name_is_refused(trained, backbone, tmp_path):
+    """As of an earlier version: its backbone is not to blame."""
+    path = tmp_path / 'head.safetensors'
+    other = PlaceModel('sage_vitti', Sage(LOWER_TINY, SageConfig(tuned_blocks=2)), trained.input)
+    save_head(other, path, learned_names(other))
+    with pytest.raises(
+        CheckpointError, match=r'head of another sage_vitti: expected tensor .*vpr'
+    ):
+        load_head(untrained_model('sage_vitti'), path, backbone)
 
 
 def test_a_damaged_head_is_refused(trained, backbone, tmp_path):

@@ -33,6 +33,11 @@ class PlaceNetwork(nn.Module):
         return max(0, self.backbone.config.depth - 4)
 
     @property
+    def token_dim(self) -> int:
+        """Width of the tokens that the head sees."""
+        return self.backbone.config.dim
+
+    @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 

@@ -85,10 +85,11 @@ def load_head(model: PlaceModel, path: Path | str, backbone: Path | str) -> Head
             `load_backbone` reads.
 
     Raises:
-        CheckpointError: another model's head, another backbone than it was trained on, or a
-            damaged file.
+        CheckpointError: another model's head, one of another shape, another backbone than it was
+            trained on, or a damaged file.
     """
     header, learned = _read(model, path)
+    _require_same_shape(model, learned, path)
     load_backbone(model, backbone)
     if _frozen_fingerprint(model, learned) != header.backbone:
         wanted = f' ({header.backbone_file})' if header.backbone_file else ''
@@ -140,6 +141,25 @@ def _read(model: PlaceModel, path: Path | str) -> tuple[HeadHeader, Mapping[str,
             f'set model.name to {header.model} or give another head'
         )
     return header, read_safetensors(path)
+
+
+def _require_same_shape(
+    model: PlaceModel, learned: Mapping[str, torch.Tensor], path: Path | str
+) -> None:
+    """Whether the head is of this network, before its backbone is blamed for not fitting."""
+    wanted = {
+        name: tuple(tensor.shape)
+        for name, tensor in model.network.state_dict().items()
+        if name in learned or not name.startswith('backbone.')
+    }
+    found = {name: tuple(tensor.shape) for name, tensor in learned.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise CheckpointError(
+                f'{path} is a head of another {model.name}: expected tensor {name} of shape '
+                f'{wanted.get(name, "none")}, found {found.get(name, "none")}; take the head of '
+                'this version of the package, or train one with `vpr train --head-only`'
+            )
 
 
 def _frozen_fingerprint(model: PlaceModel, learned: Collection[str]) -> str:
