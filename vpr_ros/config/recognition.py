@@ -134,13 +134,13 @@ class VerificationConfig:
     )  # fmt: skip
     matches: str = option(
         'auto',
-        'what is matched of images and of the thumbnails of places; corners: corners, in a '
-        'millisecond, for cameras that roll by less than some 15 degrees; sift: SIFT keypoints, '
-        'however they roll, in ten times that; local: local features of the model; auto: corners '
-        'where both images are at hand, else local',
+        'what is matched of images and of the thumbnails of places; auto: corners where these '
+        'settle it, else sift, and local where images are missing; corners: in a millisecond, for '
+        'like views that are not rolled by more than 15 degrees; sift: SIFT keypoints, in ten '
+        'times that; local: local features of the model',
         choices=('auto', 'corners', 'local', 'sift'),
     )
-    min_inliers: int = option(28, 'least inliers of a verified place', 4, 10_000)
+    min_inliers: int = option(20, 'least inliers of a verified place', 4, 10_000)
     min_ratio: float = option(0.5, 'least share of inliers among the matches', 0.0, 1.0)
     error_px: float = option(2.0, 'largest distance of an inlier, in pixels', 0.1, 100.0)
 

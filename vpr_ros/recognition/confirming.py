@@ -62,15 +62,16 @@ class Confirmer:
         self._place_map, self._rows, self._camera = place_map, rows, camera
         self._input_size, self._least = input_size, least
         self._verifier = Verifier(config, place_map)
-        self._next: list[int] = []  # places that are worth a look ahead
+        self._confirmed: Candidate | None = None  # of the last query, if any
 
     def look_ahead(self) -> None:
         """Make ready the places beside the last one that was confirmed, while nobody waits.
 
         The robot is likely to see one of them next; no answer depends on it.
         """
-        self._verifier.expect(self._next)
-        self._next = []
+        if (confirmed := self._confirmed) and confirmed.verification:
+            self._verifier.expect(self._beside(confirmed), confirmed.verification)
+        self._confirmed = None
 
     def confirm(self, query: Query, candidates: list[Candidate]) -> list[Candidate]:
         """Verify the first candidates; the order of equals stays.
@@ -86,7 +87,7 @@ class Confirmer:
                 continue
             judged.append(self._verified(query, candidate, asked))
             if self.config.until_confirmed and self._confirms(judged[-1]):
-                self._expect(judged[-1])
+                self._confirmed = judged[-1]
                 break
         rest = candidates[len(judged) :]
         return sorted(judged + rest, key=lambda candidate: not self._confirms(candidate))
@@ -106,7 +107,8 @@ class Confirmer:
     def _confirms(self, candidate: Candidate) -> bool:
         return passed(candidate.verification, self.config)
 
-    def _expect(self, confirmed: Candidate) -> None:
+    def _beside(self, confirmed: Candidate) -> list[int]:
+        """Places of the same session beside a confirmed one, and itself."""
         row, place = self._rows[confirmed.place.id], confirmed.place
         around = self._place_map.places[max(0, row - AHEAD) : row + AHEAD + 1]
-        self._next = [x.id for x in around if x.session_id == place.session_id]
+        return [x.id for x in around if x.session_id == place.session_id]

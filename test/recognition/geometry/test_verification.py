@@ -11,7 +11,13 @@ import torch.nn.functional as F
 from vpr_ros.config.recognition import VerificationConfig
 from vpr_ros.recognition.geometry.keypoints import grey, sift
 from vpr_ros.recognition.geometry.point_matches import aligned, match_points
-from vpr_ros.recognition.geometry.verification import QueryView, Verifier, depth_at, passed
+from vpr_ros.recognition.geometry.verification import (
+    SETTLED,
+    QueryView,
+    Verifier,
+    depth_at,
+    passed,
+)
 from vpr_ros.records import Camera, Candidate, LocalFeatures, Place, Pose, PoseKind, Verification
 
 CAMERA = Camera((240, 320), 260.0, 260.0, 159.5, 119.5, base=Pose((0.0, 0.0, 0.3)))
@@ -114,6 +120,40 @@ def test_the_right_place_passes_and_the_wrong_one_does_not(places, matches):
     assert passed(right.verification, config())
     assert not passed(wrong.verification, config())
     assert [x.place for x in (right, wrong)] == [x.place for x in given]
+
+
+def test_corners_settle_what_is_seen_from_nearby(places):
+    query, _, _, thumbnails = places
+    found = Verifier(config(matches='auto'), Map(thumbnails)).verify(
+        QueryView(query), candidates(2)
+    )
+    assert [x.verification.method for x in found] == ['corners', 'sift']
+    assert found[0].verification.inliers >= SETTLED
+
+
+def test_sift_judges_what_corners_do_not_settle(places):
+    """A camera rolled by 40 degrees."""
+    query, _, _, thumbnails = places
+    roll = cv2.getRotationMatrix2D((159.5, 119.5), 40, 1.0)
+    rolled = QueryView(cv2.warpAffine(query, roll, (320, 240)))
+    (alone,) = Verifier(config(matches='corners'), Map(thumbnails)).verify(rolled, candidates(1))
+    (both,) = Verifier(config(matches='auto'), Map(thumbnails)).verify(rolled, candidates(1))
+    (sift_alone,) = Verifier(config(matches='sift'), Map(thumbnails)).verify(rolled, candidates(1))
+    assert not passed(alone.verification, config())
+    assert both.verification.method == 'sift' and passed(both.verification, config())
+    assert both.verification.inliers == sift_alone.verification.inliers
+
+
+def test_points_of_places_are_made_ready_as_the_query_before_needed_them(places):
+    query, _, _, thumbnails = places
+    for method, reads in (('corners', [0, 1]), ('sift', [0, 1, 0, 1])):
+        source, nothing = Map(thumbnails), np.zeros((0, 2), np.float32)
+        verifier = Verifier(config(matches='auto'), source)
+        like = Verification(method, '', nothing, nothing, np.zeros(0, bool))
+        verifier.expect([0, 1], like)
+        assert source.read == reads
+        verifier.verify(QueryView(query), candidates(1))
+        assert source.read == reads
 
 
 def test_only_the_first_few_are_verified(places):
@@ -273,7 +313,8 @@ def test_auto_prefers_images_and_falls_back_to_local_features(places):
     source.local[1] = source.local[0]
     source.thumbnails = [source.thumbnails[0], None]
     found = Verifier(config(matches='auto'), source).verify(query, candidates(2))
-    assert [x.verification.method for x in found] == ['corners', 'local features']
+    assert [x.verification.method for x in found][1] == 'local features'
+    assert found[0].verification.method in ('corners', 'sift')
     assert all(passed(x.verification, config()) for x in found)
     blind = Verifier(config(matches='auto'), source).verify(
         replace(query, image=None), candidates(2)

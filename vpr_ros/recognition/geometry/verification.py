@@ -19,8 +19,10 @@ from vpr_ros.records import Camera, Candidate, LocalFeatures, Verification
 
 CORNERS, SIFT, LOCAL = 'corners', 'sift', 'local features'
 FIND = {CORNERS: corners, SIFT: keypoints.sift}
+METHODS = {'auto': (CORNERS, SIFT), 'corners': (CORNERS,), 'sift': (SIFT,), 'local': ()}
+SETTLED = 50  # inliers of corners that leave nothing to ask; see docs/recognition.md
 KEYPOINTS_PER_INLIER = 2  # an image with fewer has too little texture to be judged by
-CACHED_PLACES = 128  # whose keypoints are kept: 0.3 MB each
+CACHED = 256  # places' keypoints that are kept: at most 0.3 MB each
 PATCH = 20  # pixels of a thumbnail searched around a patch centre
 
 Size = tuple[int, int]
@@ -67,16 +69,22 @@ class Verifier:
     def __init__(self, config: VerificationConfig, place_map: PlaceSource) -> None:
         self.config = config
         self._map = place_map
-        self._method = SIFT if config.matches == 'sift' else CORNERS
-        self._find = FIND[self._method]
-        self._asked: tuple[QueryView | None, Keypoints | None] = (None, None)
-        self._known: OrderedDict[int, Keypoints | None] = OrderedDict()
+        self._methods = METHODS[config.matches]
+        self._asked: tuple[QueryView | None, dict[str, Keypoints | None]] = (None, {})
+        self._known: OrderedDict[tuple[str, int], Keypoints | None] = OrderedDict()
 
-    def expect(self, place_ids: Sequence[int]) -> None:
-        """Look for the points of places that are likely to be asked for."""
-        if self.config.matches != 'local':
+    def expect(self, place_ids: Sequence[int], like: Verification) -> None:
+        """Look for the points of places that are likely to be asked for.
+
+        Args:
+            place_ids: the places.
+            like: what came out of the query before: what it needed is made ready.
+        """
+        for method in self._methods:
             for place_id in place_ids:
-                self._keypoints(place_id)
+                self._keypoints(method, place_id)
+            if method == like.method:
+                return
 
     def verify(self, query: QueryView, candidates: list[Candidate]) -> list[Candidate]:
         """Fill `verification` of the first `config.candidates`; the others come back untouched.
@@ -88,11 +96,29 @@ class Verifier:
         some = candidates[: self.config.candidates]
         if not some:
             return candidates
-        found = [
-            self._judge(query, *pair)
-            for pair in zip(some, self._matches(query, some), strict=True)
-        ]
+        found = [self._by_images(query, candidate) for candidate in some]
+        bare = [i for i, candidate in enumerate(found) if candidate.verification is None]
+        if self.config.matches in ('auto', 'local') and bare and query.local is not None:
+            lacking = [some[i] for i in bare]
+            for i, matches in zip(bare, self._by_local(query, lacking), strict=True):
+                found[i] = self._judge(query, some[i], matches)
         return found + candidates[len(some) :]
+
+    def _by_images(self, query: QueryView, candidate: Candidate) -> Candidate:
+        """Judged by points of the images: by corners if these settle it, else by SIFT.
+
+        Between like views corners find as much in a tenth of the time; the wider the baseline, the
+        more SIFT finds that they miss (benchmarks/points.py).
+        """
+        judged = candidate
+        for method in self._methods:
+            matches = self._by_points(method, query, candidate.place.id)
+            if method != self._methods[-1] and len(matches.query) < SETTLED:
+                continue
+            judged = self._judge(query, candidate, matches)
+            if judged.verification and judged.verification.inliers >= SETTLED:
+                break
+        return judged
 
     def _judge(self, query: QueryView, candidate: Candidate, matches: Matches) -> Candidate:
         if 0 in matches.query_size + matches.place_size:
@@ -113,55 +139,36 @@ class Verifier:
         )  # fmt: skip
         return replace(candidate, verification=verification)
 
-    def _matches(self, query: QueryView, candidates: list[Candidate]) -> list[Matches]:
-        """By points where both images are at hand, else by local features, if not told otherwise.
-
-        On four sets the inliers of corners tell right places from wrong ones with an AUC of
-        0.82 to 0.98, those of the bundled model's local features with one of 0.58 to 0.80.
-        """
-        image = keypoints.grey(query.image)
-        if self.config.matches == 'local':
-            return self._by_local(query, image, candidates)
-        ours = self._of_query(query)
-        found = [self._by_points(ours, x.place.id) for x in candidates]
-        bare = [
-            i for i, matches in enumerate(found) if 0 in matches.query_size + matches.place_size
-        ]
-        if self.config.matches != 'auto' or not bare or query.local is None:
-            return found
-        others = self._by_local(query, image, [candidates[i] for i in bare])
-        for i, matches in zip(bare, others, strict=True):
-            found[i] = matches
-        return found
-
-    def _of_query(self, query: QueryView) -> Keypoints | None:
-        """Points of the query, which are asked for once for each of its candidates."""
-        if query is not self._asked[0]:
-            grey = keypoints.grey(query.image)
-            self._asked = query, None if grey is None else self._find(grey)
-        return self._asked[1]
-
-    def _by_points(self, ours: Keypoints | None, place_id: int) -> Matches:
-        theirs = self._keypoints(place_id)
+    def _by_points(self, method: str, query: QueryView, place_id: int) -> Matches:
+        ours, theirs = self._of_query(method, query), self._keypoints(method, place_id)
         least = KEYPOINTS_PER_INLIER * self.config.min_inliers
         if ours is None or theirs is None or min(len(ours.points), len(theirs.points)) < least:
-            return _no_matches(self._method, (0, 0), (0, 0))
-        pairs = point_matches.match_points(ours, theirs)
-        return Matches(self._method, *pairs, ours.size, theirs.size)
+            return _no_matches(method, (0, 0), (0, 0))
+        return Matches(method, *point_matches.match_points(ours, theirs), ours.size, theirs.size)
 
-    def _keypoints(self, place_id: int) -> Keypoints | None:
+    def _of_query(self, method: str, query: QueryView) -> Keypoints | None:
+        """Points of the query, which are asked for once for each of its candidates."""
+        if query is not self._asked[0]:
+            self._asked = query, {}
+        known = self._asked[1]
+        if method not in known:
+            grey = keypoints.grey(query.image)
+            known[method] = None if grey is None else FIND[method](grey)
+        return known[method]
+
+    def _keypoints(self, method: str, place_id: int) -> Keypoints | None:
         """Points of a place's thumbnail; places are never changed, so they are remembered."""
-        if place_id not in self._known:
+        key = method, place_id
+        if key not in self._known:
             grey = keypoints.grey_thumbnail(self._map.thumbnail(place_id))
-            self._known[place_id] = None if grey is None else self._find(grey)
-            if len(self._known) > CACHED_PLACES:
+            self._known[key] = None if grey is None else FIND[method](grey)
+            if len(self._known) > CACHED:
                 self._known.popitem(last=False)
-        self._known.move_to_end(place_id)
-        return self._known[place_id]
+        self._known.move_to_end(key)
+        return self._known[key]
 
-    def _by_local(
-        self, query: QueryView, image: np.ndarray | None, candidates: list[Candidate]
-    ) -> list[Matches]:
+    def _by_local(self, query: QueryView, candidates: list[Candidate]) -> list[Matches]:
+        image = keypoints.grey(query.image)
         absent = _no_matches(LOCAL, (0, 0), (0, 0))
         if query.local is None or min(query.input_size) < 1 or not query.local.tokens.shape[1]:
             return [absent] * len(candidates)
