@@ -6,7 +6,8 @@ Of every query of the shared sets its most similar places are verified, with the
 as without cameras. `AUC`: how well inliers tell right candidates from wrong ones; `confirmed`:
 right and wrong ones at the default settings; `ms`: medians of the points of one image, and of
 matching and RANSAC of one pair, on one thread, both methods in turn on the same images. Then the
-median inliers of an image and itself, turned and scaled.
+median inliers of an image and itself, turned and scaled; and the errors of rotation between
+calibrated true pairs of euroc, by the number of inliers.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ share_the_processor()
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
+import yaml  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
+from scipy.spatial.transform import Rotation  # noqa: E402
 
 from vpr_ros.config.recognition import VerificationConfig  # noqa: E402
 from vpr_ros.evaluation.datasets import LoopSet, PairSet, read_dataset  # noqa: E402
@@ -41,11 +44,14 @@ from vpr_ros.recognition.geometry.point_matches import match_points  # noqa: E40
 from vpr_ros.recognition.geometry.verification import FIND  # noqa: E402
 from vpr_ros.recognition.geometry.views import View, explain  # noqa: E402
 from vpr_ros.recognition.thumbnails import encode_thumbnail  # noqa: E402
+from vpr_ros.records import Camera  # noqa: E402
 
 SETS = ('euroc', 'duckietown', 'corridor', 'tower-seconds', 'tower-floors', 'kitti-noloop')
 DEFAULT_ROOT = Path(__file__).resolve().parents[2] / 'shared' / 'data'
 TURNS = ((0, 1.0), (10, 1.0), (15, 1.0), (20, 1.0), (45, 1.0), (0, 0.7), (0, 0.8), (0, 1.25))
 TURNED_IMAGES = 12  # of a set
+INLIERS = (20, 30, 40, 50, 60, 80, 10_000)  # from which, to which the rotations are counted
+EUROC = 'euroc_v101_keyframes'
 CONFIG = VerificationConfig()
 
 
@@ -151,6 +157,42 @@ def row(method: str, name: str, of: Asked) -> dict[str, str | float | int]:
     }  # fmt: skip
 
 
+def rotation_errors(method: str, root: Path) -> list[dict[str, str | int | float]]:
+    """Degrees between the rotation of true pairs of euroc as found and as it was, by inliers."""
+    data = read_dataset('euroc', root)
+    assert isinstance(data, LoopSet) and data.track.quaternions is not None
+    camera, mounting = euroc_camera(root)
+    turns = Rotation.from_quat(data.track.quaternions).as_matrix() @ mounting
+    grey = [keypoints.grey(image) for image in data.images]
+    points = [FIND[method](x) for x in grey if x is not None]
+    found = []
+    for i, j in zip(*np.nonzero(data.truth().positive), strict=True):
+        ours, theirs = match_points(points[i], points[j])
+        views = View(ours, points[i].size, camera), View(theirs, points[j].size, camera)
+        explained = explain(*views, CONFIG.error_px)
+        if explained.motion is not None:
+            error = Rotation.from_matrix(explained.motion.rotation @ (turns[i].T @ turns[j]).T)
+            found.append((int(explained.inlier.sum()), np.degrees(error.magnitude())))
+    inliers, degrees = np.array(found).T
+    rows: list[dict[str, str | int | float]] = []
+    for low, high in zip(INLIERS, INLIERS[1:], strict=False):
+        some = degrees[(inliers >= low) & (inliers < high)]
+        shares = np.percentile(some, (50, 75, 90)).round(2).tolist() if len(some) else [''] * 3
+        rows.append({'method': method, 'inliers from': low, 'pairs': len(some),
+                     '50 %, deg': shares[0], '75 %': shares[1], '90 %': shares[2]})  # fmt: skip
+    return rows
+
+
+def euroc_camera(root: Path) -> tuple[Camera, np.ndarray]:
+    """The left camera, and its rotation (3, 3) in the body."""
+    known = yaml.safe_load((root / EUROC / 'calibration.yaml').read_text())
+    width, height = known['resolution']
+    fx, fy, cx, cy = known['cam0']['intrinsics']
+    distortion = tuple(known['cam0']['distortion_coefficients'])
+    camera = Camera((height, width), fx, fy, cx, cy, distortion)
+    return camera, np.reshape(known['cam0']['T_BS'], (4, 4))[:3, :3]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('sets', nargs='*', default=SETS, metavar='SET')
@@ -172,13 +214,15 @@ def main() -> int:
         for method in methods:
             left = {f'{d} deg x{s:g}': survived(method, of.queries, d, s) for d, s in TURNS}
             turns.append({'set': name, 'method': method, **left})
-    for found in (rows, turns):
+    rotations = [x for method in methods for x in rotation_errors(method, arguments.root)]
+    for found in (rows, turns, rotations):
         table = Table(*found[0], title=model.id)
         for one in found:
             table.add_row(*map(str, one.values()))
         Console(width=150).print(table)
+    record = {'sets': rows, 'turned': turns, 'rotations': rotations}
     if arguments.json:
-        write_whole(arguments.json, json.dumps({'sets': rows, 'turned': turns}, indent=1).encode())
+        write_whole(arguments.json, json.dumps(record, indent=1).encode())
     return 0
 
 
