@@ -1,6 +1,7 @@
 """What geometry is asked, and when: rendered views of walls as places and queries."""
 
 import math
+import threading
 from dataclasses import replace
 
 import cv2
@@ -13,7 +14,7 @@ from vpr_ros.recognition.confirming import AHEAD, Confirmer, least_similarity, t
 from vpr_ros.recognition.decision import Thresholds
 from vpr_ros.recognition.described import Described, Query
 from vpr_ros.recognition.geometry import verification
-from vpr_ros.records import Candidate, Place
+from vpr_ros.records import Candidate, Place, View
 
 DESCRIPTOR = np.ones(1, np.float32)
 HALF = Thresholds(0.5)
@@ -127,6 +128,41 @@ def test_looking_ahead_changes_no_answer(places):
         assert same(found[0], other)
 
 
+def test_sift_begins_early_where_it_was_asked_at_the_query_before(places, monkeypatch):
+    threads = []
+    sift = verification.FIND['sift']
+
+    def watched(grey):
+        threads.append(threading.current_thread().name)
+        return sift(grey)
+
+    monkeypatch.setitem(verification.FIND, 'sift', watched)
+    one, here = confirmer(places, matches='sift'), threading.current_thread().name
+    image = picture(12, 9)
+    one.begin([View(image, 'front')])
+    assert not threads  # nothing was asked for so far
+    first = one.confirm(query(2, image), candidates(places, (2,), (0.9,)))
+    assert threads == [here, here]  # of query and place
+    following = picture(13, 9)
+    one.begin([View(following, 'front'), View(picture(13, 4), 'rear')])
+    second = one.confirm(query(3, following), candidates(places, (3,), (0.9,)))
+    assert (
+        len(threads) == 4 and threads.count(here) == 3
+    )  # the query's elsewhere, the place's here
+    alone = confirmer(Map(), matches='sift')
+    (other,) = alone.confirm(query(3, following), candidates(places, (3,), (0.9,)))
+    assert same(second[0], other) and not same(first[0], other)
+
+
+def test_nothing_begins_early_where_corners_settled_it(places, monkeypatch):
+    monkeypatch.setitem(verification.FIND, 'sift', None)  # would be an error
+    one = confirmer(places, matches='auto')
+    for row in (2, 3):
+        one.begin([View(picture(10 + row, 9), 'front')])
+        found = one.confirm(query(row), candidates(places, (row,), (0.9,)))
+        assert found[0].verification.method == 'corners'
+
+
 def test_points_of_a_query_are_found_once_for_all_its_candidates(places, monkeypatch):
     seen = []
     corners = verification.FIND['corners']
@@ -143,12 +179,15 @@ def test_a_damaged_image_gives_no_matches(places):
         assert found[0].tried and found[0].verification is None
 
 
-def test_an_image_in_the_memory_of_the_one_before_is_another_one(places):
+@pytest.mark.parametrize('matches', ['corners', 'sift'])
+def test_an_image_in_the_memory_of_the_one_before_is_another_one(places, matches):
     """As of a camera that fills one buffer again and again; the second image is refused."""
     buffer = picture(12, 9)
-    one = confirmer(places, least=0.5)
+    one = confirmer(places, least=0.5, matches=matches)
     for row, similarity in ((2, 0.9), (7, 0.3), (3, 0.9)):
         buffer[:] = picture(10 + row, 9)
+        one.begin([View(buffer, 'front')])
         found = one.confirm(query(row, buffer), candidates(places, (row,), (similarity,)))
-    alone = confirmer(Map()).confirm(query(3), candidates(places, (3,), (0.9,)))
+    alone = confirmer(Map(), matches=matches)
+    alone = alone.confirm(query(3), candidates(places, (3,), (0.9,)))
     assert alone[0].verification.inliers > 40 and same(found[0], alone[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from vpr_ros.config import RecognizerConfig
@@ -11,8 +11,8 @@ from vpr_ros.config.recognition import VerificationConfig
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.recognition.decision import Thresholds
 from vpr_ros.recognition.described import Query, by_view
-from vpr_ros.recognition.geometry.verification import QueryView, Verifier, passed
-from vpr_ros.records import Camera, Candidate
+from vpr_ros.recognition.geometry.verification import SIFT, QueryView, Verifier, passed
+from vpr_ros.records import Camera, Candidate, View
 
 AHEAD = 2  # places before and after a confirmed one: the robot is likely to see one of them next
 
@@ -63,6 +63,18 @@ class Confirmer:
         self._input_size, self._least = input_size, least
         self._verifier = Verifier(config, place_map)
         self._confirmed: Candidate | None = None  # of the last query, if any
+        self._by_sift = ''  # camera of the view that SIFT was asked about at the query before
+
+    def begin(self, views: Sequence[View]) -> None:
+        """Told of views that are about to be described.
+
+        Where SIFT had to be asked at the query before, it will most likely have to be again: it
+        looks at the image while the model describes it. No answer depends on that.
+        """
+        self._verifier.forget_query()
+        for view in views:
+            if self._by_sift and view.camera == self._by_sift:
+                self._verifier.begin(view.image)
 
     def look_ahead(self) -> None:
         """Make ready the places beside the last one that was confirmed, while nobody waits.
@@ -79,6 +91,7 @@ class Confirmer:
         The first that is confirmed ends the search for one, if not told otherwise; what similarity
         refuses is not looked at, if not told otherwise.
         """
+        self._by_sift = ''
         asked: dict[str, QueryView] = {}
         judged: list[Candidate] = []
         for candidate in candidates[: self.config.candidates]:
@@ -102,7 +115,10 @@ class Confirmer:
             asked[view.camera] = QueryView(
                 view.image, view.local, view.depth, self._input_size, camera
             )
-        return replace(self._verifier.verify(asked[view.camera], some)[0], tried=True)
+        found = replace(self._verifier.verify(asked[view.camera], some)[0], tried=True)
+        if found.verification and found.verification.method == SIFT:
+            self._by_sift = view.camera
+        return found
 
     def _confirms(self, candidate: Candidate) -> bool:
         return passed(candidate.verification, self.config)

@@ -21,7 +21,7 @@ from vpr_ros.recognition.over_time.agreement import Agreement
 from vpr_ros.recognition.over_time.methods import TemporalQuery, build_temporal
 from vpr_ros.recognition.reranking import build_reranker
 from vpr_ros.recognition.signals import ambiguity, margin, measure
-from vpr_ros.records import Camera, Candidate, Pose, Timings
+from vpr_ros.records import Camera, Candidate, Pose, Timings, View
 
 CERTAIN = 0.5  # support of a place above which no other can have more
 
@@ -97,6 +97,10 @@ class Pipeline:
         if name not in self._cameras:
             self._cameras[name] = self.place_map.camera(name)
         return self._cameras[name]
+
+    def begin(self, views: Sequence[View]) -> None:
+        """Told of views that are about to be described; what can begin meanwhile does."""
+        self._confirmer.begin(views)
 
     def look_ahead(self) -> None:
         """Make ready for the next query; no answer depends on it."""

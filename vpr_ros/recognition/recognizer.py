@@ -152,6 +152,7 @@ class Recognizer:
             pose: base in map or odometry frame at that time, where known.
             attach: similarities and descriptors to the answer.
         """
+        self._pipeline.begin(views)
         described, timings, fault = self._eyes.describe(views, pose)
         if not described:
             self._follow(stamp_ns, pose)

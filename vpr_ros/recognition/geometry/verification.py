@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -70,8 +72,18 @@ class Verifier:
         self.config = config
         self._map = place_map
         self._methods = METHODS[config.matches]
+        self._begun: tuple[np.ndarray | None, Future[Keypoints | None]] = (None, Future())
         self._asked: tuple[QueryView | None, dict[str, Keypoints | None]] = (None, {})
         self._known: OrderedDict[tuple[str, int], Keypoints | None] = OrderedDict()
+
+    def forget_query(self) -> None:
+        """Another query comes: its image may lie in the memory of the one before."""
+        self._begun = None, Future()
+
+    def begin(self, image: np.ndarray) -> None:
+        """Look for the SIFT of a query, RGB (H, W, 3), uint8, while the caller goes on."""
+        if SIFT in self._methods:
+            self._begun = image, _beside().submit(_of_image, SIFT, image)
 
     def expect(self, place_ids: Sequence[int], like: Verification) -> None:
         """Look for the points of places that are likely to be asked for.
@@ -151,9 +163,10 @@ class Verifier:
         if query is not self._asked[0]:
             self._asked = query, {}
         known = self._asked[1]
+        if method == SIFT and query.image is not None and query.image is self._begun[0]:
+            known[method] = self._begun[1].result()
         if method not in known:
-            grey = keypoints.grey(query.image)
-            known[method] = None if grey is None else FIND[method](grey)
+            known[method] = _of_image(method, query.image)
         return known[method]
 
     def _keypoints(self, method: str, place_id: int) -> Keypoints | None:
@@ -199,6 +212,17 @@ class Verifier:
         theirs = point_matches.scaled(theirs, source, sizes[1])
         theirs = point_matches.aligned(image, other, ours, theirs, PATCH)
         return Matches(LOCAL, ours, theirs, *sizes)
+
+
+def _of_image(method: str, image: np.ndarray | None) -> Keypoints | None:
+    grey = keypoints.grey(image)
+    return None if grey is None else FIND[method](grey)
+
+
+@cache
+def _beside() -> ThreadPoolExecutor:
+    """A thread for points: OpenCV does not hold the interpreter meanwhile."""
+    return ThreadPoolExecutor(1, thread_name_prefix='keypoints')
 
 
 def passed(verification: Verification | None, config: VerificationConfig) -> bool:
