@@ -144,6 +144,16 @@ def test_sift_judges_what_corners_do_not_settle(places):
     assert both.verification.inliers == sift_alone.verification.inliers
 
 
+@pytest.mark.parametrize(('near', 'method'), [(320, 'corners'), (0, 'sift')])
+def test_corners_that_leave_the_scale_open_settle_nothing(places, near, method):
+    query, depth, _, thumbnails = places
+    depth = np.where(np.arange(320) < near, depth, 0.0).astype(np.float32)
+    verifier = Verifier(config(matches='auto'), Map(thumbnails, CAMERA))
+    (found,) = verifier.verify(QueryView(query, depth=depth, camera=CAMERA), candidates(1))
+    assert found.verification.method == method
+    assert (found.verification.model == 'pnp_depth') == bool(near)
+
+
 def test_points_of_places_are_made_ready_as_the_query_before_needed_them(places):
     query, _, _, thumbnails = places
     for method, reads in (('corners', [0, 1]), ('sift', [0, 1, 0, 1])):

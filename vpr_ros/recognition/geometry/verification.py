@@ -120,7 +120,8 @@ class Verifier:
         """Judged by points of the images: by corners if these settle it, else by SIFT.
 
         Between like views corners find as much in a tenth of the time; the wider the baseline, the
-        more SIFT finds that they miss (benchmarks/points.py).
+        more SIFT finds that they miss (benchmarks/points.py). It finds more near points, too, and
+        often these alone have depth.
         """
         judged = candidate
         for method in self._methods:
@@ -128,7 +129,7 @@ class Verifier:
             if method != self._methods[-1] and len(matches.query) < SETTLED:
                 continue
             judged = self._judge(query, candidate, matches)
-            if judged.verification and judged.verification.inliers >= SETTLED:
+            if _settled(query, judged.verification):
                 break
         return judged
 
@@ -223,6 +224,13 @@ def _of_image(method: str, image: np.ndarray | None) -> Keypoints | None:
 def _beside() -> ThreadPoolExecutor:
     """A thread for points: OpenCV does not hold the interpreter meanwhile."""
     return ThreadPoolExecutor(1, thread_name_prefix='keypoints')
+
+
+def _settled(query: QueryView, verification: Verification | None) -> bool:
+    """Whether there is nothing left to ask: neither the place nor, with depth, the scale."""
+    if verification is None or verification.inliers < SETTLED:
+        return False
+    return query.depth is None or verification.model == 'pnp_depth'
 
 
 def passed(verification: Verification | None, config: VerificationConfig) -> bool:
