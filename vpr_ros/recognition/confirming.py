@@ -63,7 +63,7 @@ class Confirmer:
         self._input_size, self._least = input_size, least
         self._verifier = Verifier(config, place_map)
         self._confirmed: Candidate | None = None  # of the last query, if any
-        self._by_sift = ''  # camera of the view that SIFT was asked about at the query before
+        self._by_sift: str | None = None  # camera whose view SIFT was asked about just before
 
     def begin(self, views: Sequence[View]) -> None:
         """Told of views that are about to be described.
@@ -73,7 +73,7 @@ class Confirmer:
         """
         self._verifier.forget_query()
         for view in views:
-            if self._by_sift and view.camera == self._by_sift:
+            if view.camera == self._by_sift:
                 self._verifier.begin(view.image)
 
     def look_ahead(self) -> None:
@@ -91,7 +91,7 @@ class Confirmer:
         The first that is confirmed ends the search for one, if not told otherwise; what similarity
         refuses is not looked at, if not told otherwise.
         """
-        self._by_sift = ''
+        self._by_sift = None
         asked: dict[str, QueryView] = {}
         judged: list[Candidate] = []
         for candidate in candidates[: self.config.candidates]:
