@@ -154,6 +154,18 @@ def test_sift_begins_early_where_it_was_asked_at_the_query_before(places, monkey
     assert same(second[0], other) and not same(first[0], other)
 
 
+def test_a_camera_without_a_name_begins_early_too(places, monkeypatch):
+    begun = []
+    monkeypatch.setattr(verification.Verifier, 'begin', lambda self, image: begun.append(image))
+    one, image = confirmer(places, matches='sift'), picture(12, 9)
+    nameless = Query((Described(DESCRIPTOR, image=image),), 0)
+    one.begin([View(image)])
+    assert not begun
+    one.confirm(nameless, [Candidate(places.places[2], 0.9)])
+    one.begin([View(image)])
+    assert len(begun) == 1 and begun[0] is image
+
+
 def test_nothing_begins_early_where_corners_settled_it(places, monkeypatch):
     monkeypatch.setitem(verification.FIND, 'sift', None)  # would be an error
     one = confirmer(places, matches='auto')
