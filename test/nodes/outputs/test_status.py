@@ -117,8 +117,8 @@ def test_the_message_of_a_node_that_has_nothing_yet():
 
 def test_memory_of_this_process():
     before = memory_mb()
-    held = np.ones(50_000_000, np.uint8)
-    assert 40 < memory_mb() - before < 80 and held.any()
+    held = np.ones(300_000_000, np.uint8)  # much, beside what others give back meanwhile
+    assert 240 < memory_mb() - before < 360 and held.any()
 
 
 def test_an_input_is_reported_as_it_flows():
