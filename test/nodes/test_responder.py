@@ -105,6 +105,13 @@ def test_what_happened_is_counted(desk):
     assert desk.responder.statistics.figures().answered == 0
 
 
+def test_what_comes_next_is_made_ready_after_the_answer(desk, monkeypatch):
+    sent = []
+    monkeypatch.setattr(desk.recognizer, 'look_ahead', lambda: sent.append(len(desk.matches)))
+    drive(desk, [0, 1, 2])
+    assert sent == [1, 2, 3]
+
+
 def test_a_bad_image_is_refused_with_the_reason(desk):
     message = image_message(0)
     message.encoding = 'octarine8'
