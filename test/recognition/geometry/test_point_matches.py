@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vpr_ros.recognition.geometry.keypoints import Keypoints, root
+from vpr_ros.recognition.geometry.keypoints import Keypoints, peak, root
 from vpr_ros.recognition.geometry.point_matches import RATIO, match_points
 
 
@@ -79,3 +79,12 @@ def test_too_few_to_tell_apart_match_nothing(count):
     few, many = keypoints(random, count), keypoints(random, 20)
     assert [len(x) for x in match_points(few, many)] == [0, 0]
     assert [len(x) for x in match_points(many, few)] == [0, 0]
+
+
+def test_the_top_of_a_parabola_and_what_has_none():
+    x = np.array((-1.0, 0.0, 1.0))
+    for top in (-0.4, 0.0, 0.3):
+        assert np.isclose(peak(*(5.0 - 2.0 * (x - top) ** 2)), top)
+    assert peak(*(5.0 - 2.0 * (x - 0.9) ** 2)) == 0.5
+    for none in ((1.0, 1.0, 1.0), (1.0, 0.0, 2.0), (np.nan, 1.0, 0.0)):
+        assert peak(*map(np.float64, none)) == 0.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vpr_ros.recognition.geometry.keypoints import Keypoints, root
+from vpr_ros.recognition.geometry.keypoints import Keypoints, peak, root
 
 MOST_CORNERS = 400
 BLOCK = 3  # pixels whose gradients make a corner
@@ -45,16 +45,11 @@ def _found(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(at) > MOST_CORNERS:
         at = at[np.argpartition(response.ravel()[at], -MOST_CORNERS)[-MOST_CORNERS:]]
     row, column = np.divmod(at, image.shape[1])
-    shift = [_peak(response, at, step) for step in (1, image.shape[1])]
+    shift = [
+        peak(*(response.take(at + i * step) for i in (-1, 0, 1))) for step in (1, image.shape[1])
+    ]
     points = np.stack([column + shift[0], row + shift[1]], axis=1).astype(np.float32)
     return points, np.stack([row, column], axis=1)
-
-
-def _peak(response: np.ndarray, at: np.ndarray, step: int) -> np.ndarray:
-    """Offset of the tops of the parabolas through maxima and two neighbours, -0.5 to 0.5."""
-    before, top, after = (response.take(at + i * step) for i in (-1, 0, 1))
-    bend = np.maximum(2.0 * top - before - after, 1e-12)
-    return np.clip(0.5 * (after - before) / bend, -0.5, 0.5)
 
 
 def _gradients(image: np.ndarray) -> np.ndarray:

@@ -78,8 +78,8 @@ def _metric(
         errors = errors.reshape(*errors.shape[:-2], -1)
         if not len(ours):
             return errors
-        aside = rays.focal * sampson(skew(t) @ r, theirs, ours)
-        return np.concatenate([errors, aside], axis=-1)
+        off_lines = rays.focal * sampson(skew(t) @ r, theirs, ours)
+        return np.concatenate([errors, off_lines], axis=-1)
 
     return fitted(residuals, PoseKind.METRIC, guess.rotation, guess.translation)
 

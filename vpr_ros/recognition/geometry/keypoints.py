@@ -70,6 +70,13 @@ def sift(image: np.ndarray) -> Keypoints:
     return Keypoints(points, root(descriptors), size)
 
 
+def peak(before: np.ndarray, top: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Offset of the tops of the parabolas through three values, -0.5 to 0.5; 0: there is none."""
+    bend = 2.0 * top - before - after
+    offset = 0.5 * (after - before) / np.where(bend > 0, bend, 1.0)
+    return np.clip(np.where(bend > 0, offset, 0.0), -0.5, 0.5)
+
+
 def root(histograms: np.ndarray) -> np.ndarray:
     """Square roots of shares: RootSIFT of SIFT's histograms (n, 128), unit length."""
     sums = histograms.sum(axis=1, keepdims=True)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from vpr_ros.recognition.geometry.keypoints import Keypoints
+from vpr_ros.recognition.geometry.keypoints import Keypoints, peak
 from vpr_ros.recognition.matching import LEAST_COSINE, nearest_neighbours
 from vpr_ros.records import LocalFeatures
 
@@ -112,12 +112,8 @@ def _window(image: np.ndarray, x: int, y: int, half: int) -> np.ndarray | None:
 
 
 def _peak(line: np.ndarray, at: int) -> float:
-    """Offset of the top of the parabola through a maximum and its neighbours, -0.5 to 0.5."""
-    if not 0 < at < len(line) - 1:
-        return 0.0
-    before, top, after = (float(x) for x in line[at - 1 : at + 2])
-    bend = before - 2.0 * top + after
-    return float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0.0
+    """Offset of the top from the largest entry of a line; at its ends 0."""
+    return float(peak(*line[at - 1 : at + 2])) if 0 < at < len(line) - 1 else 0.0
 
 
 def _none() -> tuple[np.ndarray, np.ndarray]:
