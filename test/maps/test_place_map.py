@@ -1,6 +1,7 @@
 """A map keeps what was committed, refuses what it cannot honour, and never loses the rest."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -154,6 +155,47 @@ def test_bad_descriptors_do_not_enter(bad):
     assert len(place_map.search(descriptors(1)[0], 10)) == 2
 
 
+def test_numbers_of_numpy_come_back_as_numbers(tmp_path):
+    """SQLite would store each of these as bytes."""
+    x, y, z = np.float32([1.5, 2.0, 3.0])
+    pose = Pose((x, y, z), tuple(np.float32([0, 0, 0.6, 0.8])))
+    given = Place(0, np.int64(1), np.int64(77), pose)
+    with PlaceMap.create(tmp_path / 'a.vprmap', 'sage_test', FINGERPRINT, DIM) as place_map:
+        place_map.add_session('now')
+        added = place_map.add(given, descriptors(1)[0])
+    with PlaceMap.open(tmp_path / 'a.vprmap', FINGERPRINT) as place_map:
+        assert place_map.places == [added]
+        assert added.stamp_ns == 77
+        assert added.pose.position_m == (1.5, 2.0, 3.0)
+        assert place_map.search(descriptors(1)[0], np.int64(1))[0].place == added
+
+
+@pytest.mark.parametrize(
+    'pose',
+    [
+        Pose((0.0, float('nan'), 0.0)),
+        Pose((0.0, 0.0, float('inf'))),
+        Pose((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0)),
+        Pose((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, float('nan'))),
+    ],
+)
+def test_what_is_no_pose_does_not_enter(pose):
+    place_map = create(IN_MEMORY, 2)
+    with pytest.raises(MapError, match='a pose that is none'):
+        place_map.add(Place(0, 1, 9, pose), descriptors(1)[0])
+    assert len(place_map) == 2
+
+
+def test_a_quaternion_gets_unit_length_and_an_unknown_way_is_none(tmp_path):
+    turned = Pose((0.0, 0.0, 0.0), (0.0, 0.0, 1.2, 1.6))
+    with PlaceMap.create(tmp_path / 'a.vprmap', 'sage_test', FINGERPRINT, DIM) as place_map:
+        added = place_map.add(Place(0, 1, 9, turned, '', float('nan')), descriptors(1)[0])
+        assert added.pose.quaternion == pytest.approx((0.0, 0.0, 0.6, 0.8))
+        assert added.travelled_m is None
+    with PlaceMap.open(tmp_path / 'a.vprmap', FINGERPRINT) as place_map:
+        assert place_map.places == [added]
+
+
 def test_a_map_opened_for_reading_stays_as_it_is(path):
     with (
         PlaceMap.open(path, FINGERPRINT) as place_map,
@@ -203,6 +245,16 @@ def test_a_reader_beside_a_writer_sees_what_was_committed(path):
         writer.commit()
         with PlaceMap.open(path, FINGERPRINT) as reader:
             assert len(reader) == 21
+
+
+def test_a_map_closed_beside_a_reader_is_one_file_to_copy(path, tmp_path):
+    writer = PlaceMap.open(path, FINGERPRINT, writable=True)
+    with PlaceMap.open(path, FINGERPRINT):
+        writer.add(place(20), descriptors(1)[0])
+        writer.close()
+        shutil.copy(path, tmp_path / 'copy.vprmap')
+    with PlaceMap.open(tmp_path / 'copy.vprmap', FINGERPRINT) as copy:
+        assert len(copy) == 21
 
 
 def test_sigkill_loses_only_what_was_not_committed(tmp_path):

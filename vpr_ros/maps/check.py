@@ -75,7 +75,8 @@ def check_map(path: Path | str, progress: Progress = lambda done, total: None) -
             counts = len(place_map), len(place_map.sessions()), look.thumbnails, look.features
             return Checked(*counts, (*findings, *look.findings()))
     except MapError as error:
-        return Checked(findings=(*findings, str(error)))
+        told = str(error)  # of what is no database at all, its pages tell the same
+        return Checked(findings=(*(x for x in findings if x not in told), told))
     except sqlite3.Error as error:
         return Checked(findings=(*findings, f'{path} cannot be read to its end: {error}'))
 

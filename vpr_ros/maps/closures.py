@@ -41,7 +41,11 @@ def read_closures(path: Path | str) -> list[FoundClosure]:
     try:
         lines = Path(path).read_text(encoding='utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise GraphError(f'cannot read the loop closures {path}: {error}') from None
+        reason = getattr(error, 'strerror', None) or error
+        raise GraphError(
+            f'cannot read the loop closures {path}: {reason}; expected loop_closures.jsonl of '
+            '`vpr live`'
+        ) from None
     for number, line in enumerate(lines, start=1):
         try:
             closures.append(_closure(json.loads(line)))

@@ -21,14 +21,7 @@ def writing(path: Path, overwrite: bool = False) -> Iterator[Path]:
         MapExistsError: there is a map of this name already.
         MapWriteError: another process is writing to it, or there cannot be such a file.
     """
-    if path.exists() and not overwrite:
-        raise MapExistsError(
-            f'{path} exists already: choose another name, remove it, or overwrite'
-        )
-    if path.is_dir():
-        raise MapWriteError(f'cannot write {path}: it is a folder, expected the name of a file')
-    if not path.parent.is_dir():
-        raise MapWriteError(f'cannot write {path}: there is no folder {path.parent}')
+    check_target(path, overwrite)
     _end_journal(path)  # tells before the work is done, too
     part = path.with_name(path.name + '.part')
     discard(part)
@@ -37,6 +30,27 @@ def writing(path: Path, overwrite: bool = False) -> Iterator[Path]:
         _replace_when_complete(part, path)
     finally:
         discard(part)
+
+
+def check_target(path: Path, overwrite: bool) -> None:
+    """Refuse the name of a map that is there already, or cannot be one.
+
+    Raises:
+        MapExistsError: there is a map of this name already.
+        MapWriteError: it is a folder's name, or its own folder is not there or not writable.
+    """
+    if path.exists() and not overwrite:
+        raise MapExistsError(
+            f'{path} exists already: choose another name, remove it, or overwrite'
+        )
+    if path.is_dir():
+        raise MapWriteError(f'cannot write {path}: it is a folder, expected the name of a file')
+    if not path.parent.is_dir():
+        raise MapWriteError(f'cannot write {path}: there is no folder {path.parent}')
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise MapWriteError(
+            f'cannot write {path}: the folder {path.parent} may not be written to by this user'
+        )
 
 
 def discard(part: Path) -> None:

@@ -62,7 +62,7 @@ class ExactIndex:
         self, descriptor: np.ndarray, k: int, before: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         count = len(self) if before is None else min(before, len(self))
-        k = min(k, count)
+        k = int(min(k, count))
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         params = None

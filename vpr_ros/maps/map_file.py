@@ -62,7 +62,7 @@ class MapFile:
         """Begin a mapping session and return its id."""
         cursor = self._transaction.write(
             'INSERT INTO sessions (name, source, created) VALUES (?, ?, ?)',
-            (name, source, schema.now()),
+            (*map(_storable, (name, source)), schema.now()),
         )
         return int(cursor.lastrowid or 0)
 
@@ -161,3 +161,8 @@ class MapFile:
             return self.path != IN_MEMORY and Path(path).samefile(self.path)
         except OSError:
             return False  # one of the two is not there
+
+
+def _storable(text: str) -> str:
+    """Text for SQLite, which takes UTF-8 alone; names of files may be any bytes."""
+    return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')

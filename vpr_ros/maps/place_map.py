@@ -101,7 +101,9 @@ class PlaceMap(MapFile):
             return cls(database, str(path), writable, searched=fingerprint is not None)
         except sqlite3.Error as error:
             database.close()
-            raise MapDamagedError(f'{path} is not a readable map: {error}') from None
+            raise MapDamagedError(
+                f'{path} is not a readable map: expected a whole .vprmap file ({error})'
+            ) from None
         except BaseException:
             database.close()
             raise
@@ -128,10 +130,10 @@ class PlaceMap(MapFile):
             The place with its id.
 
         Raises:
-            MapError: another length of descriptor, or values that are not finite.
+            MapError: another length of descriptor, values that are not finite, or no pose.
             MapWriteError: the map was opened for reading, or cannot be written now.
         """
-        descriptor = self._shortened(descriptor)
+        descriptor, place = self._shortened(descriptor), place_rows.plain(place)
         row = place_rows.place_row(place, descriptor, thumbnail)
         cursor = self._transaction.write(place_rows.PUT_PLACE, row)
         place = replace(place, id=int(cursor.lastrowid or 0))

@@ -106,13 +106,13 @@ class Transaction:
         """Move what the journal holds into the file itself; readers may delay that, no harm done.
 
         Args:
-            close: also remove the journal, so that the map is one file to copy and readable
-                without write permission.
+            close: also remove the journal, so that the map is readable without write permission.
+                Beside readers it stays, but empty: the map is one file to copy in any case.
         """
-        if self._writable:
+        pragmas = ['wal_checkpoint(TRUNCATE)', *(['journal_mode = DELETE'] if close else [])]
+        for pragma in pragmas if self._writable else []:
             with contextlib.suppress(sqlite3.Error):
-                fold = 'journal_mode = DELETE' if close else 'wal_checkpoint(TRUNCATE)'
-                self._database.execute(f'PRAGMA {fold}').fetchall()
+                self._database.execute(f'PRAGMA {pragma}').fetchall()
 
     def _require_writable(self) -> None:
         if not self._writable:
