@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,24 @@ def read_image(path: Path | str) -> np.ndarray:
         ) from None
     except Exception as error:  # a decoder may raise anything at all on damaged bytes
         raise ImageError(f'{path} cannot be read as an image: {first_line(error)}') from None
+
+
+def check_encoded(name: str, data: bytes) -> None:
+    """Look at the size that an encoded picture declares, before a decoder believes it.
+
+    What is no picture passes: its decoder will say so.
+
+    Raises:
+        ImageError: larger than MAX_MEGAPIXELS.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            size = image.size
+    except Image.DecompressionBombError as error:
+        raise ImageError(f'{name} is too large to be read: {first_line(error)}') from None
+    except Exception:  # a parser may raise anything at all on damaged bytes
+        return
+    check_size(name, *size)
 
 
 def check_size(path: Path | str, width: int, height: int) -> None:

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from shared_data import shared_data
@@ -13,8 +14,8 @@ from vpr_ros.bags.reader import TopicInfo, open_bag
 K = (400.0, 0.0, 319.5, 0.0, 410.0, 239.5, 0.0, 0.0, 1.0)
 
 
-def info(k=K, d=(), model='plumb_bob', width=640):
-    return SimpleNamespace(k=k, d=d, distortion_model=model, width=width, height=480)
+def info(k=K, d=(), model='plumb_bob', width=640, height=480):
+    return SimpleNamespace(k=k, d=d, distortion_model=model, width=width, height=height)
 
 
 def transform(parent, child, position, quaternion=(0.0, 0.0, 0.0, 1.0)):
@@ -48,10 +49,42 @@ def test_distortion_of_nothing_is_none():
         info(k=(float('nan'), *K[1:])),
         info(model='equidistant'),
         info(width=0),
+        info(height=0),
+        info(d=(0.1,) * 15),
     ],
 )
 def test_what_is_no_calibrated_pinhole_camera_is_none(message):
     assert camera_from_message(message) is None
+
+
+@pytest.mark.parametrize('count', range(1, 15))
+def test_coefficients_that_are_not_stated_are_zero(count):
+    """OpenCV takes 4, 5, 8, 12 or 14 of them, and raises otherwise."""
+    d = tuple(0.01 * k for k in range(1, count + 1))
+    camera = camera_from_message(info(d=d, model='rational_polynomial'))
+    assert camera.distortion[:count] == d
+    assert not any(camera.distortion[count:])
+    cv2.undistortPoints(np.ones((1, 1, 2)), camera.matrix(), np.array(camera.distortion))
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        ((1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0)),
+        ((1.0, 0.0, 0.0), (0.0, 0.0, 0.0, float('nan'))),
+        ((float('nan'), 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)),
+    ],
+)
+def test_a_transform_that_is_no_pose_mounts_nothing(step):
+    known = edges(SimpleNamespace(transforms=[transform('base', 'camera', *step)]))
+    assert mounting(known, 'base', 'camera') is None
+    known |= edges(
+        SimpleNamespace(transforms=[
+            transform('base', 'mast', (1.0, 0.0, 0.0)),
+            transform('mast', 'camera', (0.0, 2.0, 0.0)),
+        ])
+    )  # fmt: skip
+    assert mounting(known, 'base', 'camera').position_m == (1.0, 2.0, 0.0)
 
 
 def test_messages_of_ros1_have_capital_letters():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import struct
 import subprocess
 import sys
+import zlib
 from array import array
 from types import SimpleNamespace
 
@@ -265,6 +267,24 @@ def test_compressed_picture_is_refused_wherever_it_is_cut(codec):
         cut = whole.data[: int(len(whole.data) * part)]
         with pytest.raises(ImageError):
             image_from_message(SimpleNamespace(format=whole.format, data=cut))
+
+
+def declared_png(width, height):
+    """A whole PNG of a few bytes that declares any size, as a damaged or hostile one may."""
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    chunks = ((b'IHDR', header), (b'IDAT', zlib.compress(bytes(64))), (b'IEND', b''))
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+@pytest.mark.filterwarnings('ignore::PIL.Image.DecompressionBombWarning')
+@pytest.mark.parametrize('size', [(9500, 9000), (30000, 30000)])
+def test_compressed_picture_that_declares_too_many_pixels_is_not_decoded(size, monkeypatch):
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('memory was asked for'))
+    with pytest.raises(ImageError, match=r'png.*(80 megapixels|too large)'):
+        image_from_message(SimpleNamespace(format='png', data=declared_png(*size)))
 
 
 def test_bytes_after_the_end_of_a_jpeg_do_no_harm():

@@ -110,7 +110,7 @@ def test_default_topic_must_be_the_only_one(tmp_path):
     none = [('/pose', START_NS, pose_stamped(START_NS, (0, 0, 0)))]
     with (
         open_bag(write_bag(tmp_path / 'none', none)) as bag,
-        pytest.raises(BagError, match='it has none, but /pose'),
+        pytest.raises(BagError, match='expected an image topic, found /pose'),
     ):
         bag.frames()
 
@@ -155,6 +155,26 @@ def test_message_without_a_picture_is_skipped_counted_and_told(tmp_path):
         (loss,) = bag.losses
         assert loss == Loss('/camera', 1, START_NS + 1, loss.reason)
         assert 'rgb565' in loss.reason
+
+
+@pytest.mark.parametrize('first', ['sensor_msgs/msg/Image', 'geometry_msgs/msg/PoseStamped'])
+def test_messages_of_another_type_than_the_topics_are_a_loss(tmp_path, first):
+    """Two nodes that publish different things under one name; DDS and recorders let them."""
+    written = [image(x, START_NS + i) for i, x in enumerate(pictures(3))]
+    written.insert(1, pose_stamped(START_NS, (0, 0, 0)))
+    types = sorted({x.__msgtype__ for x in written}, key=lambda name: name != first)
+    with Writer2(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        ways = {x: writer.add_connection('/camera', x, typestore=STORE) for x in types}
+        for i, x in enumerate(written):
+            data = STORE.serialize_cdr(x, x.__msgtype__)
+            writer.write(ways[x.__msgtype__], START_NS + i, data)
+    with open_bag(tmp_path / 'bag') as bag:
+        assert bag.topics == {'/camera': TopicInfo('sensor_msgs/msg/Image', 3)}
+        assert [x.stamp_ns - START_NS for x in bag.frames()] == [0, 1, 2]
+        assert len(list(bag.raw())) == 3
+        (loss,) = bag.losses
+        assert loss.index == 1
+        assert 'this message is a geometry_msgs/msg/PoseStamped' in loss.reason
 
 
 @pytest.mark.parametrize('storage', StoragePlugin)

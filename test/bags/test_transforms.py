@@ -92,6 +92,21 @@ def test_chain_in_which_nothing_moves_is_refused(bag):
         read_trajectory(bag, '/tf', 'base', 'camera')
 
 
+def test_a_static_edge_is_what_was_said_last(tmp_path):
+    """Static transforms often carry no stamp, or that of the start."""
+    still = Pose((0.0, 0.0, 0.0))
+    written = [
+        ('/tf_static', START_NS, transforms(edge('base', 'camera', 0, still))),
+        ('/tf_static', START_NS + 1, transforms(edge('base', 'camera', 0, MOUNT))),
+    ]
+    for i in range(3):
+        moved = Pose((float(i), 0.0, 0.0))
+        written.append(('/tf', START_NS + 2 + i, transforms(edge('odom', 'base', i, moved))))
+    with open_bag(write_bag(tmp_path / 'bag', written)) as bag:
+        trajectory = read_trajectory(bag, '/tf', 'odom', 'camera')
+    np.testing.assert_allclose(trajectory.positions_m[:, 0], [0.3, 1.3, 2.3])
+
+
 def test_gap_of_one_edge_is_a_gap_of_the_chain(tmp_path):
     """Corrections go on while the wheels are silent; between them nobody knows where it is."""
     written = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from vpr_ros.records import Camera, Pose
 STATIC = '/tf_static'
 TRANSFORM = POSES['geometry_msgs/msg/TransformStamped']
 PINHOLE = ('', 'plumb_bob', 'rational_polynomial')  # what OpenCV's distortion means
+DISTORTIONS = (4, 5, 8, 12, 14)  # how many coefficients OpenCV takes
 
 
 def read_camera(bag: Bag, image_topic: str, base_frame: str = '') -> Camera | None:
@@ -58,11 +60,12 @@ def camera_from_message(message: Any) -> Camera | None:
     k = np.asarray(message.k if hasattr(message, 'k') else message.K, float).reshape(3, 3)
     d = np.asarray(message.d if hasattr(message, 'd') else message.D, float)
     fx, fy, cx, cy = k[0, 0], k[1, 1], k[0, 2], k[1, 2]
-    usable = np.isfinite([*k.flat, *d]).all() and fx > 0 and fy > 0
-    if not usable or message.distortion_model not in PINHOLE or not message.width:
-        return None
+    usable = np.isfinite([*k.flat, *d]).all() and fx > 0 and fy > 0 and len(d) <= DISTORTIONS[-1]
     size = (int(message.height), int(message.width))
-    distortion = tuple(map(float, d)) if np.any(d) else ()
+    if not usable or message.distortion_model not in PINHOLE or not all(size):
+        return None
+    count = next(count for count in DISTORTIONS if count >= len(d))  # the others are zero
+    distortion = tuple(np.pad(d, (0, count - len(d))).tolist()) if np.any(d) else ()
     return Camera(size, float(fx), float(fy), float(cx), float(cy), distortion)
 
 
@@ -85,6 +88,8 @@ def edges(message: Any) -> dict[Edge, tuple[Any, Any]]:
 def mounting(known: dict[Edge, tuple[Any, Any]], base: str, frame: str) -> Pose | None:
     """Pose of a camera's frame in the base by static transforms; None where they do not lead.
 
+    One that is no pose (NaN, a quaternion of length 0) leads nowhere.
+
     Args:
         known: edges and what was said of them last.
         base: frame of the robot.
@@ -94,7 +99,8 @@ def mounting(known: dict[Edge, tuple[Any, Any]], base: str, frame: str) -> Pose 
         return None
     if base == frame:
         return Pose((0.0, 0.0, 0.0))
-    chain = find_chain(set(known), base, frame)
+    sound = {edge for edge, transform in known.items() if _is_sound(transform)}
+    chain = find_chain(sound, base, frame)
     if chain is None:
         return None
     position, rotation = compose(base, [(edge, *_numbers(known[edge])) for edge in chain])
@@ -104,3 +110,9 @@ def mounting(known: dict[Edge, tuple[Any, Any]], base: str, frame: str) -> Pose 
 def _numbers(transform: tuple[Any, Any]) -> tuple[np.ndarray, Rotation]:
     point, q = transform
     return np.array([point.x, point.y, point.z]), Rotation.from_quat([q.x, q.y, q.z, q.w])
+
+
+def _is_sound(transform: tuple[Any, Any]) -> bool:
+    point, q = transform
+    length = math.hypot(q.x, q.y, q.z, q.w)
+    return all(map(math.isfinite, (point.x, point.y, point.z, length))) and length > 1e-9

@@ -16,6 +16,7 @@ import numpy as np
 
 from vpr_ros.bags.images import ENCODINGS, is_cut, pixels_of
 from vpr_ros.errors import ImageError
+from vpr_ros.imagefile import check_encoded
 
 UNITS_M = {'16UC1': 1e-3, 'mono16': 1e-3, '32FC1': 1.0}
 COMPRESSED = 'compressedDepth'
@@ -87,6 +88,7 @@ def _picture(data: bytes) -> np.ndarray | None:
     """The (H, W), uint16, in a PNG; None where it is none, or was cut."""
     if not data or is_cut(data):
         return None
+    check_encoded('the PNG of a depth image', data)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:

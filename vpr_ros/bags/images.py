@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from vpr_ros.errors import ImageError
+from vpr_ros.imagefile import check_encoded
 
 Convert = Callable[[np.ndarray], np.ndarray]
 
@@ -104,8 +105,10 @@ def _decompressed(message: Any) -> np.ndarray:
         raise ImageError(
             f'{message.format!r} is depth, not a picture; choose the topic of a camera image'
         )
-    if is_cut(data.tobytes()):
+    encoded = data.tobytes()
+    if is_cut(encoded):
         raise ImageError(f'{message.format!r} picture of {len(data)} bytes was cut before its end')
+    check_encoded(f'{message.format!r} picture', encoded)
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     except cv2.error:

@@ -6,6 +6,7 @@ A damaged recording is read as far as it goes: `notes` tells what is wrong with 
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ WORD = 'depth'  # in the name of a depth topic
 
 @dataclass(frozen=True, slots=True)
 class TopicInfo:
-    """What a topic carries: type in the spelling of ROS 2, number of messages."""
+    """What a topic carries: type in the spelling of ROS 2, number of messages of that type."""
 
     type: str
     count: int
@@ -132,8 +133,7 @@ class Bag:
         if topic is None:
             choices = [x for x in choices if not self.carries_depth(x)]
             if len(choices) != 1:
-                names = ', '.join(choices) or 'none, but ' + ', '.join(self.topics)
-                raise BagError(f'{self.path}: name one image topic; it has {names}.')
+                raise BagError(self._which_images(choices))
             return choices[0]
         if self.info(topic).type not in IMAGE_TYPES:
             raise BagError(
@@ -141,6 +141,12 @@ class Bag:
                 f'image topics are {", ".join(choices) or "none"}.'
             )
         return topic
+
+    def _which_images(self, choices: list[str]) -> str:
+        if choices:
+            return f'{self.path}: name one image topic; it has {", ".join(choices)}.'
+        found = ', '.join(self.topics)
+        return f'{self.path} has no images to work with: expected an image topic, found {found}.'
 
     def carries_depth(self, topic: str) -> bool:
         """Whether an image topic says in its name and in its first message that it is depth."""
@@ -210,7 +216,7 @@ class Bag:
         start_s: float | None = None,
         end_s: float | None = None,
     ) -> Iterator[tuple[str, int, T]]:
-        """Decode messages one by one and note those that cannot be."""
+        """Decode messages one by one; note those that cannot be, or are of another type."""
         start_ns = 0 if start_s is None else self.start_ns + round(start_s * 1e9)
         stop_ns = FOREVER_NS if end_s is None else self.start_ns + round(end_s * 1e9) + 1
         seen = dict.fromkeys(topics, -1)
@@ -219,11 +225,18 @@ class Bag:
                 topic = connection.topic
                 seen[topic] += 1
                 try:
+                    self._require_type(connection)
                     decoded = decode(connection, data)
                 except VprError as error:
                     self._losses[Loss(topic, seen[topic], stamp_ns, str(error))] = None
                     continue
                 yield topic, stamp_ns, decoded
+
+    def _require_type(self, connection: Connection) -> None:
+        """Two publishers can disagree about a topic: it carries what most of its messages are."""
+        found, wanted = ros2_type(connection.msgtype), self.topics[connection.topic].type
+        if found != wanted:
+            raise BagError(f'{connection.topic} carries {wanted}; this message is a {found}')
 
     def _known(self, topics: Iterable[str]) -> list[str]:
         names = list(topics)
@@ -256,10 +269,7 @@ def open_bag(path: Path | str) -> Bag:
 
 
 def _topics(storages: list[Storage]) -> dict[str, TopicInfo]:
-    topics: dict[str, TopicInfo] = {}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for connection in (x for storage in storages for x in storage.connections):
-        before = topics.get(connection.topic)
-        count = connection.msgcount + (before.count if before else 0)
-        type_ = before.type if before else ros2_type(connection.msgtype)
-        topics[connection.topic] = TopicInfo(type_, count)
-    return dict(sorted(topics.items()))
+        counts[connection.topic][ros2_type(connection.msgtype)] += connection.msgcount
+    return {topic: TopicInfo(*types.most_common(1)[0]) for topic, types in sorted(counts.items())}

@@ -89,6 +89,8 @@ def _trajectories(
     for edge, transform, static in _transforms(bag, topic):
         if edge in samples:
             pose = POSES['geometry_msgs/msg/TransformStamped'](transform)
+            if static and edge not in moving:
+                samples[edge] = Samples()  # it holds until it is said anew, whatever its stamp
             samples[edge].add(stamp_ns_of(transform.header), *pose)
             moving |= set() if static else {edge}
     found = {edge: x.trajectory(*edge) for edge, x in samples.items()}
