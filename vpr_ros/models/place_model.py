@@ -97,10 +97,19 @@ class PlaceModel:
 
     def _started(self) -> Runtime | None:
         if self._runtime is None and self._wishes and self.fingerprint is not None:
+            self._require_eval()
             if self._wishes[1] == 'int8' and self.network.ranges is None:
                 self.network.ranges = read_ranges(self.name, self.fingerprint)
             self._runtime = Runtime(self.network, self.input, *self._wishes)
         return self._runtime
+
+    def _require_eval(self) -> None:
+        """Dropout would be drawn anew for each image, and nothing would show it."""
+        if self.network.training:
+            raise ConfigError(
+                f'the network of {self.name} is in training mode, in which descriptors are noise: '
+                'call model.network.eval() first'
+            )
 
     @property
     def descriptor_dim(self) -> int:
@@ -150,6 +159,7 @@ class PlaceModel:
         Raises:
             ImageError: an image is not what is expected.
             CheckpointError: no weights were loaded.
+            ConfigError: the network is in training mode.
             DeviceError: the GPU failed and was asked for by name; with `auto` the CPU goes on.
         """
         return self.surviving(lambda: self.describe_tensor(self.prepare(images)))
@@ -190,11 +200,13 @@ class PlaceModel:
         Raises:
             ImageError: another shape or type, or values that are not finite.
             CheckpointError: no weights were loaded.
+            ConfigError: the network is in training mode.
         """
         self.require_weights()
         check_tensor(images, self.input)
         if runtime := self._started():
             return runtime(images)
+        self._require_eval()
         with torch.inference_mode():
             return self.network.features(images.to(self.network.device))
 

@@ -1,6 +1,7 @@
 """A checkpoint round-trips, and everything else is refused in one sentence."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from vpr_ros.models import (
     read_header,
     save_checkpoint,
 )
+from vpr_ros.models.place_model import fingerprint
 from vpr_ros.models.registry import bundled_weights, untrained_model
 from vpr_ros.models.weights.checkpoint import HEADER_KEY
 from vpr_ros.records import ImageInput
@@ -93,6 +95,21 @@ def test_a_model_without_weights_refuses_to_describe(model):
         model.describe_tensor(torch.zeros(1, 3, 70, 70))
 
 
+@pytest.mark.parametrize('placed', [True, False])
+def test_a_model_in_training_mode_refuses_to_describe(file, placed):
+    """Dropout would make another descriptor of the same image each time."""
+    model = untrained_model('sage_test')
+    load_checkpoint(model, file)
+    if placed:
+        model.place('cpu', 'fp32')
+        model.fingerprint = model.fingerprint  # as after new weights: to be started anew
+    model.network.train()
+    with pytest.raises(ConfigError, match='in training mode'):
+        model.describe_tensor(torch.zeros(1, 3, 70, 70))
+    model.network.eval()
+    assert len(model.describe_tensor(torch.zeros(1, 3, 70, 70))) == 1
+
+
 def test_missing_file(model, tmp_path):
     with pytest.raises(CheckpointError, match='no weights at'):
         load_checkpoint(model, tmp_path / 'nothing')
@@ -165,6 +182,49 @@ def test_foreign_safetensors(model, tmp_path):
 def test_a_newer_format(model, file):
     rewrite(file, {**header_of(file), 'format': 99})
     with pytest.raises(CheckpointError, match='format 99'):
+        load_checkpoint(model, file)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'size': [0, 0]},
+        {'size': [70]},
+        {'size': ['a', 'b']},
+        {'size': [140_000, 140_000]},
+        {'mean': [0.5, 0.5]},
+        {'mean': [0.5, 0.5, float('nan')]},
+        {'std': [0.2, 0.0, 0.2]},
+        {'interpolation': 'nearest'},
+        {'antialias': 'yes'},
+    ],
+)
+def test_preprocessing_by_which_nothing_can_be_prepared(model, file, wrong):
+    """Even where the fingerprint is right: else it fails at the first image, in other words."""
+    header = header_of(file)
+    given = {**header['input'], **wrong}
+    try:
+        whole = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        identity = fingerprint('sage_test', ImageInput(**whole), load_file(file))
+    except TypeError:
+        identity = header['fingerprint']
+    rewrite(file, {**header, 'input': given, 'fingerprint': identity})
+    with pytest.raises(CheckpointError, match='damaged vpr_ros header'):
+        load_checkpoint(model, file)
+
+
+@pytest.mark.parametrize('threshold', ['high', 1.5, float('nan')])
+def test_a_threshold_that_is_no_cosine(model, file, threshold):
+    rewrite(file, {**header_of(file), 'similarity_threshold': threshold})
+    with pytest.raises(CheckpointError, match='damaged vpr_ros header'):
+        load_checkpoint(model, file)
+
+
+def test_an_input_that_patches_do_not_fill(model, file):
+    header, wrong = header_of(file), ImageInput((71, 70))
+    identity = fingerprint('sage_test', wrong, load_file(file))
+    rewrite(file, {**header, 'input': asdict(wrong), 'fingerprint': identity})
+    with pytest.raises(CheckpointError, match='71x70: expected .* multiples of 14'):
         load_checkpoint(model, file)
 
 

@@ -104,6 +104,20 @@ def test_fol_in_folpp_has_no_reliability_branch_and_says_so(released, tmp_path):
     assert load_model('folpp_test', out).fingerprint == model.fingerprint
 
 
+def test_refused_weights_leave_the_branch_where_it_was(released, tmp_path):
+    path = tmp_path / 'own.safetensors'
+    save_checkpoint(untrained_model('folpp_test'), path)
+    model = load_model('folpp_test', path)
+    bad = released(fol)
+    content = torch.load(bad, weights_only=False)
+    content['model_state_dict']['module.upconv.bias'][0] = torch.nan
+    torch.save(content, bad)
+    expected = model.describe_tensor(IMAGES).local.reliability
+    with pytest.raises(CheckpointError, match='not finite'):
+        load_checkpoint(model, bad)
+    assert torch.equal(model.describe_tensor(IMAGES).local.reliability, expected)
+
+
 def test_our_own_folpp_keeps_its_branch(tmp_path):
     path = tmp_path / 'own.safetensors'
     save_checkpoint(untrained_model('folpp_test'), path)

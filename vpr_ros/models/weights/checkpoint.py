@@ -22,6 +22,7 @@ from vpr_ros.errors import CheckpointError
 from vpr_ros.models.networks.dinov2 import VisionTransformer
 from vpr_ros.models.networks.folpp import Folpp
 from vpr_ros.models.place_model import PlaceModel, fingerprint
+from vpr_ros.models.weights.inputs import check_threshold, read_input, require_patches
 from vpr_ros.models.weights.layouts import FLOATS
 from vpr_ros.models.weights.released import (
     BRANCH,
@@ -137,9 +138,11 @@ def load_checkpoint(model: PlaceModel, path: Path | str) -> Header:
             finite.
     """
     header, weights = (_own if is_own(path) else _released)(model, path)
+    require_patches(header.input, model.network.backbone.config.patch, path)
     if isinstance(model.network, Folpp) and not any(key.startswith(BRANCH) for key in weights):
-        model.network.rely_on_attention()
-    load_strictly(model.network, weights, path)
+        _load_without_branch(model.network, weights, path)
+    else:
+        load_strictly(model.network, weights, path)
     model.input = header.input
     model.similarity_threshold = header.similarity_threshold
     model.fingerprint = header.fingerprint
@@ -188,6 +191,19 @@ def load_strictly(
         if not torch.isfinite(weights[key]).all():
             raise CheckpointError(f'{path}: tensor {key} has values that are not finite')
     network.load_state_dict(dict(weights), strict=True)
+
+
+def _load_without_branch(
+    network: Folpp, weights: Mapping[str, torch.Tensor], path: Path | str
+) -> None:
+    """As `load_strictly`, weights of FoL; where they are refused, the branch stays."""
+    branch = network.reb
+    network.rely_on_attention()
+    try:
+        load_strictly(network, weights, path)
+    except CheckpointError:
+        network.reb = branch
+        raise
 
 
 def _left_out(backbone: VisionTransformer) -> dict[str, torch.Tensor]:
@@ -252,10 +268,8 @@ def _header(path: Path | str, metadata: Mapping[str, str]) -> Header:
             raise CheckpointError(
                 f'{path} has checkpoint format {data["format"]}, this version reads {FORMAT}'
             )
-        image_input: Any = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data['input'].items()
-        }
-        return Header(**{**data, 'input': ImageInput(**image_input)})
+        check_threshold(data.get('similarity_threshold'))
+        return Header(**{**data, 'input': read_input(data['input'])})
     except (AttributeError, KeyError, TypeError, ValueError):
         raise CheckpointError(
             f'{path} has a damaged vpr_ros header: expected a checkpoint written by `vpr train`'

@@ -17,6 +17,7 @@ import torch
 from vpr_ros.errors import CheckpointError
 from vpr_ros.models.place_model import PlaceModel, fingerprint
 from vpr_ros.models.weights.checkpoint import load_backbone, load_strictly, write_whole
+from vpr_ros.models.weights.inputs import check_threshold, read_input, require_patches
 from vpr_ros.models.weights.released import open_safetensors, read_safetensors
 from vpr_ros.records import ImageInput
 
@@ -90,6 +91,7 @@ def load_head(model: PlaceModel, path: Path | str, backbone: Path | str) -> Head
     """
     header, learned = _read(model, path)
     _require_same_shape(model, learned, path)
+    require_patches(header.input, model.network.backbone.config.patch, path)
     load_backbone(model, backbone)
     if _frozen_fingerprint(model, learned) != header.backbone:
         wanted = f' ({header.backbone_file})' if header.backbone_file else ''
@@ -127,8 +129,8 @@ def read_head_header(path: Path | str) -> HeadHeader:
             raise CheckpointError(
                 f'{path} has format {data["format"]}, this version reads {FORMAT}'
             )
-        spec: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in data['input'].items()}
-        return HeadHeader(**{**data, 'input': ImageInput(**spec)})
+        check_threshold(data.get('similarity_threshold'))
+        return HeadHeader(**{**data, 'input': read_input(data['input'])})
     except (AttributeError, KeyError, TypeError, ValueError):
         raise CheckpointError(f'{path} is not a head written by `vpr train --head-only`') from None
 
