@@ -8,12 +8,13 @@ from small_drive import PLACES
 
 from vpr_ros.config import DecisionConfig, RecognizerConfig, VerificationConfig
 from vpr_ros.maps.compress import Compression, compress
-from vpr_ros.maps.place_map import PlaceMap
+from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import build_model
 from vpr_ros.recognition.closing import find_closures
 from vpr_ros.recognition.drive import DriveOptions
 from vpr_ros.recognition.mapping import build_map
-from vpr_ros.records import PoseKind
+from vpr_ros.recognition.over_time.agreement import NS
+from vpr_ros.records import Place, Pose, PoseKind
 
 CONFIG = RecognizerConfig(
     verification=VerificationConfig(candidates=0),
@@ -80,6 +81,25 @@ def test_a_compressed_map_closes_the_same_loops(small_bag, tiny_weights, tmp_pat
                           find_closures(place_map, model, config)])  # fmt: skip
     assert set(found[0]) & set(found[1])
     assert len(found[1]) >= len(found[0]) - 2
+
+
+def test_the_way_is_counted_as_a_live_node_counts_it(tiny_model):
+    """The map's way is that of a finer, noisier odometry, three times as long; places lack it."""
+    there_and_back = [*range(26), *range(24, -1, -1)]
+    decision = replace(CONFIG.decision, similarity_threshold=0.999, consistent_frames=1)
+    model = tiny_model
+    with PlaceMap.create(IN_MEMORY, model.name, model.fingerprint, model.descriptor_dim) as drive:
+        session = drive.add_session('drive')
+        for k, x in enumerate(there_and_back):
+            descriptor = np.zeros(model.descriptor_dim, np.float32)
+            descriptor[:2] = np.cos(x / 10), np.sin(x / 10)
+            known = k != 5
+            pose = Pose((float(x), 0.0, 0.0)) if known else None
+            drive.add(Place(0, session, k * NS, pose, '', 3.0 * k if known else None), descriptor)
+        found = find_closures(drive, model, replace(CONFIG, decision=decision))
+    # From 3 s after the turn at 25, a place lies 5 s and 5 m behind that looks alike.
+    assert [closure.from_stamp_ns // NS for closure in found] == list(range(28, 51))
+    assert all(x.from_stamp_ns // NS - (x.to_place - 1) >= 5 for x in found)
 
 
 def test_damaged_thumbnails_are_none(built, tiny_model):

@@ -99,6 +99,19 @@ def test_recent_past_by_distance(model):
     assert all(c.place.pose.position_m[0] <= 0.61 for c in answer.candidates)
 
 
+@pytest.mark.parametrize('unknown', [(np.nan, 0.0, 0.0), (0.0, np.inf, 0.0)])
+def test_a_pose_that_is_not_finite_is_not_known(model, unknown):
+    far = replace(CONFIG, decision=replace(CONFIG.decision, exclude_recent_m=5.0))
+    place_map = empty_map(model)
+    recognizer = Recognizer(model, place_map, far, place_map.add_session('now'))
+    ask(recognizer, unit(0, model), 0, Pose((0.0, 0.0, 0.0)))
+    assert ask(recognizer, unit(0, model), 1 * NS, Pose(unknown)).place.pose is None
+    # The way since then is still counted: 20 s later, but only 1 m on.
+    answer = ask(recognizer, unit(0, model), 21 * NS, Pose((1.0, 0.0, 0.0)))
+    assert answer.verdict is Verdict.EXCLUDED_RECENT
+    assert answer.place.travelled_m == 1.0
+
+
 def test_both_searches_the_old_map_at_once(model):
     place_map = known_map(model, [0.0, 1.0])
     recognizer = Recognizer(model, place_map, CONFIG, place_map.add_session('now'))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -66,6 +67,13 @@ class _Past(OwnPast):
 
     def hidden(self, stamp_ns: int) -> list[int]:
         return [*super().hidden(stamp_ns), *range(self.now, self._count)]
+
+    def add(self, place: Place, row: int) -> None:
+        """The way counted from pose to pose, as that of the queries is.
+
+        A map may know it from finer odometry, which is longer, or not for every place.
+        """
+        super().add(replace(place, travelled_m=self.travelled_m), row)
 
 
 class _Replay(Recognizer):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from vpr_ros.bags.cameras import read_camera
 from vpr_ros.bags.depth import RecordedDepth, depth_topic
 from vpr_ros.bags.keyframes import Keyframe, keyframes
+from vpr_ros.bags.message_types import TRANSFORM_TYPE
 from vpr_ros.bags.poses import Trajectory, read_trajectory
 from vpr_ros.bags.reader import Bag
 from vpr_ros.config import KeyframeConfig, NodeConfig, PoseConfig
@@ -15,6 +16,7 @@ from vpr_ros.errors import BagError
 from vpr_ros.records import Camera, Frame
 
 NO_POSES = NO_DEPTH = 'none'
+ROOTS = ('map', 'odom')  # of tf (REP 105): the one that drifts less first
 
 Progress = Callable[[int, int], None]
 
@@ -25,7 +27,8 @@ class DriveOptions:
 
     Empty topics are found where there is only one choice, that of depth as `bags.depth` says;
     `pose_topic` may be NO_POSES and `depth_topic` NO_DEPTH. `base_frame` is the frame whose poses
-    are given where the poses themselves do not name it.
+    are given where the poses themselves do not name it, as in tf. `pose_frame` is the frame that
+    they are given in; empty: any of a topic of poses, and of tf the first of ROOTS that leads on.
     """
 
     image_topic: str = ''
@@ -35,6 +38,7 @@ class DriveOptions:
     depth_topic: str = ''
     depth_gap_s: float = NodeConfig.depth_gap_s
     base_frame: str = NodeConfig.base_frame
+    pose_frame: str = ''
 
 
 class Drive:
@@ -113,4 +117,19 @@ def _trajectory(bag: Bag, options: DriveOptions) -> Trajectory | None:
         raise BagError(
             f'{bag.path} has several pose topics: name one of {", ".join(topics)}, or `none`'
         )
-    return read_trajectory(bag, topics[0]) if topics else None
+    if not topics:
+        return None
+    if bag.info(topics[0]).type == TRANSFORM_TYPE:
+        return _from_tf(bag, topics[0], options)
+    return read_trajectory(bag, topics[0], options.pose_frame)
+
+
+def _from_tf(bag: Bag, topic: str, options: DriveOptions) -> Trajectory:
+    """Poses of the base in the frame that is wanted, or in the best one that there is."""
+    wanted, reasons = [options.pose_frame] if options.pose_frame else ROOTS, []
+    for frame in wanted:
+        try:
+            return read_trajectory(bag, topic, frame, options.base_frame, options.poses.max_gap_s)
+        except BagError as error:
+            reasons.append(str(error))
+    raise BagError(f'{reasons[-1]} Name others with pose_frame and base_frame.')

@@ -10,6 +10,7 @@ import numpy as np
 from vpr_ros.bags.keyframes import KeyframeSelector
 from vpr_ros.config import RecognizerConfig
 from vpr_ros.maps.place_map import PlaceMap
+from vpr_ros.maps.place_rows import sound_pose
 from vpr_ros.models import PlaceModel
 from vpr_ros.recognition.calibration import Calibrator, calibrator_for
 from vpr_ros.recognition.decision import Evidence, decide
@@ -127,7 +128,7 @@ class Recognizer:
         Args:
             image: (H, W, 3), uint8, RGB.
             stamp_ns: when it was taken.
-            pose: base in map or odometry frame at that time, where known.
+            pose: base in map or odometry frame at that time, where known; not finite is not known.
             depth: (H, W), float32, metres, aligned with the image; 0 or nan where not known.
 
         Returns:
@@ -152,13 +153,14 @@ class Recognizer:
             pose: base in map or odometry frame at that time, where known.
             attach: similarities and descriptors to the answer.
         """
+        pose = sound_pose(pose)
         self._pipeline.begin(views)
         described, timings, fault = self._eyes.describe(views, pose)
         if not described:
             self._follow(stamp_ns, pose)
             return self.refuse(stamp_ns, Verdict.BAD_IMAGE, fault)
         query = Query(tuple(described), stamp_ns, pose)
-        recognition = self.answer(query, timings, attach)
+        recognition = self._answer(query, timings, attach)
         if not attach:
             return recognition
         return replace(recognition, descriptors={x.camera: x.descriptor for x in described})
@@ -173,6 +175,10 @@ class Recognizer:
             timings: of the steps before.
             attach: similarities to the answer.
         """
+        return self._answer(replace(query, pose=sound_pose(query.pose)), timings, attach)
+
+    def _answer(self, query: Query, timings: Timings | None, attach: bool) -> Recognition:
+        """As `answer`, of a query whose pose is one, or not known."""
         self._follow(query.stamp_ns, query.pose)
         evidence, spent = self._pipeline.collect(query, self._past.hidden(query.stamp_ns))
         if evidence is not None:

@@ -183,6 +183,25 @@ def test_errors_are_as_large_as_the_covariance_says(depth, turns):
     assert np.max(squares) < 16
 
 
+@pytest.mark.parametrize('calibrated', [True, False])
+def test_an_image_explains_itself(calibrated, monkeypatch):
+    """Equal to the last bit, as when the recording of a map is played to it."""
+    points = np.random.default_rng(0).uniform((5, 5), (315, 235), (100, 2)).astype(np.float32)
+    camera = QUERY if calibrated else None
+    for nothing in (False, True):  # what OpenCV 4 finds in it, and 5 where it is calibrated
+        if nothing:
+            monkeypatch.setattr(cv2, 'findFundamentalMat', lambda *_: (None, None))
+            monkeypatch.setattr(cv2, 'findEssentialMat', lambda *_: (None, None))
+        view = View(points, SIZE, camera)
+        found = explain(view, view, 2.0)
+        assert found.inlier.all()
+        assert bool(found.motion) == calibrated
+        if found.motion:
+            assert found.motion.kind is PoseKind.ROTATION_ONLY
+            np.testing.assert_allclose(found.motion.rotation, np.eye(3), atol=1e-6)
+            assert (np.linalg.eigvalsh(found.motion.covariance) > 0).all()
+
+
 def test_without_cameras_there_is_no_motion():
     known = scene()
     sides = (replace(known.query, camera=None), known.place)

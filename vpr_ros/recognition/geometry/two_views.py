@@ -28,7 +28,7 @@ def essential(rays: Rays) -> Explained | None:
             theirs, ours, camera, camera, None, None, usac(rays.error)
         )
         if matrix is None or matrix.shape != (3, 3) or not np.isfinite(matrix).all():
-            return None
+            return _unmoved(rays)
         rotations = cv2.decomposeEssentialMat(matrix)
     except cv2.error:
         return None
@@ -43,6 +43,16 @@ def essential(rays: Rays) -> Explained | None:
         if inlier.sum() < FEWEST:
             return None
     return Explained('essential', inlier, _turned(rays, inlier) or motion)
+
+
+def _unmoved(rays: Rays) -> Explained | None:
+    """A rotation alone: of images that are equal to the last bit OpenCV finds no matrix."""
+    inlier = np.ones(len(rays.query), dtype=bool)
+    guess = _aligned(rays, inlier)
+    inlier = np.linalg.norm(_turning(rays, guess), axis=1) <= rays.error
+    if inlier.sum() < FEWEST:
+        return None
+    return Explained('essential', inlier, _rotation(rays, inlier, guess))
 
 
 def _facing(
