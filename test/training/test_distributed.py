@@ -84,6 +84,15 @@ def test_places_that_cannot_be_shared_out_are_refused():
     assert Team(1, 2).share(8) == slice(4, 8)
 
 
+def test_what_each_process_found_is_put_together(monkeypatch):
+    def gather(parts, mine):
+        parts[:] = [mine, ['c']]
+
+    monkeypatch.setattr('torch.distributed.all_gather_object', gather)
+    assert Team(0, 2).collect(iter('ab')) == ['a', 'b', 'c']
+    assert Team().collect(iter('ab')) == ['a', 'b']
+
+
 def test_alone_nothing_is_gathered():
     assert replace(Team(), size=1).agree(True)
     assert not Team().agree(False)

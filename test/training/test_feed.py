@@ -87,3 +87,36 @@ def test_no_room_is_said_before_the_first_step(monkeypatch, tmp_path):
 def test_seeds_differ():
     assert len({step_seed(a, b) for a in range(5) for b in range(5)}) == 25
     assert step_seed(1, 2) == step_seed(1, 2)
+
+
+@pytest.fixture
+def torn(views):
+    return replace(views, pictures=Memory(views.pictures.images, broken=(4,)))
+
+
+def test_a_torn_picture_is_never_stored_as_a_view_of_another_place(torn, tmp_path):
+    """Its row may not show what stands in for it under the label of its own place."""
+    model = untrained_model('sage_nano')
+    pictures = PictureFeed(torn, model, HEAD, CPU)
+    feed = store_views(pictures, 9, model, HEAD, tmp_path, 2)
+    assert feed.lost(np.arange(9)).tolist() == [n == 4 for n in range(9)]
+    assert not any(np.array_equal(feed.file[0, 4], feed.file[0, n]) for n in range(9) if n != 4)
+    rows = [(np.array([0, 1, 3, 4]), np.array([0, 0, 1, 1])), (np.array([0, 4]), np.array([0, 1]))]
+    (beside, labels), (_, its_label) = feed.batches(rows, [1, 1])
+    assert labels.tolist() == [0, 0, 1, 1]
+    shown = beside.x[3].half().numpy()
+    assert any(np.array_equal(shown, feed.file[version, 3]) for version in range(3))
+    assert its_label.tolist() == [0, 0]  # of the place that it does show
+    with pytest.raises(DatasetError, match='none of the 1 pictures'):
+        next(feed.batches([(np.array([4]), np.array([1]))], [1]))
+
+
+def test_a_torn_picture_alone_is_described_as_nothing(torn, tmp_path):
+    from vpr_ros.training.distributed import Team
+
+    with Session(untrained_model('sage_nano'), torn, HEAD, tmp_path, Team(), CPU) as session:
+        found = session.learner.describe(session.pictures, np.array([4]))
+        assert not found.any()
+        found = session.learner.describe(session.pictures, np.array([3, 4, 5]))
+        assert found.any(axis=1).tolist() == [True, False, True]
+        assert [lost.name for lost in session.newly_lost()] == ['texture 4']

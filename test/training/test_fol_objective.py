@@ -199,6 +199,21 @@ def test_under_autocast_the_losses_stay_in_float32(name, monkeypatch):
 
 
 @pytest.mark.parametrize('name', ['fol_test', 'folpp_test'])
+def test_under_autocast_masks_are_of_float32(name, monkeypatch):
+    """The attention of FoL comes in half precision: a logarithm of that is off by a hundredth."""
+    dtypes = []
+
+    def watched(salient, attentive):
+        dtypes.extend((salient.dtype, attentive.dtype))
+        return mask_alignment(salient, attentive)
+
+    monkeypatch.setattr('vpr_ros.training.fol_objective.mask_alignment', watched)
+    with torch.autocast('cpu', torch.bfloat16):
+        fol_objective(made(name).train(), views(), LABELS, ALL, seeded())
+    assert dtypes == [torch.float32] * 2
+
+
+@pytest.mark.parametrize('name', ['fol_test', 'folpp_test'])
 def test_from_the_stream_behind_frozen_blocks(name):
     network, images = made(name), views()
     stream = network.backbone.begin(images, network.first_adapted)

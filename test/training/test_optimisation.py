@@ -111,3 +111,21 @@ def test_a_step_that_is_not_finite_changes_nothing():
     with pytest.raises(DatasetError, match='the loss became 1 with a gradient of .* at step 7'):
         descent.step(7, 1.0)
     assert weight.item() == 2.0
+
+
+def test_gradients_that_no_scale_makes_finite_end_a_training_in_fp16():
+    """One that is too large is skipped with a lower scale, but not for ever."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    descent = Descent([weight], CONFIG)
+    descent.scaler = torch.amp.GradScaler('cpu', init_scale=2.0)
+
+    def step(number, gradient):
+        descent.backward((weight * gradient).sum())
+        return descent.step(number, 0.0)
+
+    step(0, torch.inf)
+    step(1, torch.inf)
+    assert weight.tolist() == [1.0, 1.0]
+    with pytest.raises(DatasetError, match='a gradient of inf at step 2'):
+        step(2, torch.inf)
+    assert weight.tolist() == [1.0, 1.0]

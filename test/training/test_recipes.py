@@ -8,6 +8,7 @@ import torch
 from vpr_ros.config import TrainConfig, load
 from vpr_ros.models.place_model import PlaceModel
 from vpr_ros.models.registry import MODELS
+from vpr_ros.training.ensemble import Ensemble
 from vpr_ros.training.objective import check_losses
 
 RECIPES = sorted(Path(__file__).resolve().parents[2].glob('config/train_*.yaml'))
@@ -20,7 +21,8 @@ def test_a_recipe_fits_its_model(path):
         model = PlaceModel(
             config.model, MODELS[config.model].network(), MODELS[config.model].input
         )
-    teacher = object() if config.loss.tokens or config.loss.relations else None
+    taught = config.loss.tokens or config.loss.relations or config.loss.similarities
+    teacher = (Ensemble(()) if config.teacher_view == 'models' else object()) if taught else None
     check_losses(model, config, teacher)
     assert config.steps % (config.epoch_steps or config.steps) == 0
     assert config.sampler.kind == 'places' or config.views_per_place > 1

@@ -6,12 +6,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from small_drive import write_drive
+from small_drive import START_NS, write_drive
 from small_views import write_textures
 
+from vpr_ros.config import TrainConfig
 from vpr_ros.errors import ConfigError, DatasetError
 from vpr_ros.recognition.drive import DriveOptions
-from vpr_ros.training.sources import SourceOptions, check_pictures, open_views
+from vpr_ros.training.sources import (
+    SourceOptions,
+    check_pictures,
+    open_views,
+    single_views,
+)
 from vpr_ros.training.sources.gsv_cities import read_gsv_cities
 from vpr_ros.training.sources.msls import read_msls
 from vpr_ros.training.sources.rosbag import read_drives
@@ -189,7 +195,10 @@ def test_numbers_that_are_none_are_named_with_their_row(msls):
 
 
 def test_two_drives_are_two_sessions_of_one_area(tmp_path):
-    bags = [write_drive(tmp_path / name, images=30, seed=0) for name in ('monday', 'tuesday')]
+    bags = [
+        write_drive(tmp_path / name, images=30, start_ns=START_NS + day * 86_400 * 10**9)
+        for day, name in enumerate(('monday', 'tuesday'))
+    ]
     [views] = open_views([str(bag) for bag in bags])
     assert len(views) == 60
     assert np.unique(views.sessions).tolist() == [0, 1]
@@ -273,7 +282,7 @@ def test_sources_are_joined_and_places_stay_apart(tmp_path):
 # Looks before the first step ---------------------------------------------------------------------
 
 
-def test_copies_and_lonely_views_are_told_of(tmp_path):
+def test_copies_are_told_of_and_lonely_views_are_left_to_the_sampler(tmp_path):
     folder = tmp_path / 'survey'
     picture(folder / '@0@0@@.jpg', 1)
     picture(folder / '@0.5@0@@.jpg', 1)
@@ -281,8 +290,10 @@ def test_copies_and_lonely_views_are_told_of(tmp_path):
     [views] = open_views([str(folder)])
     found = check_pictures(views)
     assert found.problems == ()
-    assert any('is a copy of' in warning for warning in found.warnings)
-    assert any('1 places have one view' in warning for warning in found.warnings)
+    [warning] = found.warnings
+    assert 'is a copy of' in warning
+    [said] = single_views(views, TrainConfig())
+    assert '1 places have one view' in said
 
 
 def test_bad_files_are_named(tmp_path):

@@ -2,16 +2,20 @@
 
 import csv
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from small_views import texture_views
 
+from vpr_ros.config import SamplerConfig, TrainConfig
 from vpr_ros.errors import ConfigError, DatasetError, ImageError
 from vpr_ros.recognition.mapping import build_map
-from vpr_ros.training.sources import check_pictures, open_views
+from vpr_ros.training.sources import check_pictures, open_views, single_views
 from vpr_ros.training.sources.tables import numbers, read_table, whole_numbers
+from vpr_ros.training.views import joined
 
 
 def picture(path: Path, value=0):
@@ -80,9 +84,7 @@ def test_places_of_any_number_take_no_more_memory(tmp_path):
     survey(tmp_path, [('@1@2@.jpg', '10000000000000'), ('@2@2@.jpg', '-1')])
     [views] = open_views([str(tmp_path)])
     assert views.places.tolist() == [0, -1, -1]
-    assert check_pictures(views).warnings == (
-        '1 places have one view: no batch of `places` shows them',
-    )
+    assert check_pictures(views).warnings == ()
 
 
 def test_images_without_a_position_are_told_of(tmp_path):
@@ -116,6 +118,39 @@ def test_towns_that_cannot_be(spec):
 
 
 # Pictures ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({'kind': 'places'}, ['1 places have one view: it is shown 4 times']),
+        ({'kind': 'places', 'views': 1}, []),
+        ({'kind': 'sage'}, [
+            '1 places have one view: the sampler sage shows it only beside views of other places '
+            'within the radius',
+            '3 photographs of no known position are in no batch of the sampler sage: set '
+            'single_image_share above 0, or leave them out',
+        ]),
+        ({'kind': 'cliques', 'share': 0.5}, [
+            '1 places have one view: the sampler cliques shows it only beside views of other '
+            'places within the radius',
+        ]),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_single_views_is_said_as_the_sampler_does_it(tmp_path, settings, words):
+    for name in ('survey/@1@2@.jpg', 'photos/a.jpg', 'photos/b.jpg', 'photos/c.jpg'):
+        picture(tmp_path / name, len(name))
+    views = joined(open_views([str(tmp_path / 'survey'), f'photos:{tmp_path}/photos']))
+    config = TrainConfig(
+        views_per_place=settings.get('views', 4), single_image_share=settings.get('share', 0.0),
+        sampler=SamplerConfig(kind=settings['kind']),
+    )  # fmt: skip
+    assert list(single_views(views, config)) == words
+
+
+def test_views_in_no_place_are_no_single_views():
+    views = texture_views(3)
+    assert single_views(replace(views, places=np.full(12, -1)), TrainConfig()) == ()
 
 
 def test_each_problem_has_its_words(tmp_path):

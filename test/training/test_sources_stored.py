@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small_drive import write_drive
+from small_drive import START_NS, write_drive
 
 from vpr_ros.errors import BagError, DatasetError
 from vpr_ros.recognition.drive import DriveOptions
@@ -139,19 +139,55 @@ def test_a_drive_given_twice_is_refused(tmp_path):
         open_views([str(bag), str(bag)])
 
 
-def test_drives_in_frames_of_other_names_are_told_of(tmp_path, monkeypatch):
-    bags = [write_drive(tmp_path / name, images=4) for name in ('one', 'two')]
-    read_drives(bags[:1], DriveOptions())
+def two_drives(folder):
+    days = (START_NS, START_NS + 86_400 * 10**9)
+    return [write_drive(folder / f'{day}', images=4, start_ns=day) for day in days]
+
+
+@pytest.mark.parametrize('images', [45, 20])
+def test_a_copy_of_a_drive_or_of_a_part_of_it_is_refused(tmp_path, images):
+    bags = [write_drive(tmp_path / 'monday'), write_drive(tmp_path / 'copy', images)]
+    with pytest.raises(DatasetError, match=r'monday and .*copy hold the same pictures'):
+        read_drives(bags, DriveOptions())
+    other = write_drive(tmp_path / 'simulated', images, seed=1)  # the same times, other pictures
+    assert len(read_drives([bags[0], other], DriveOptions())) == 45 + images
+
+
+def test_drives_in_the_frame_of_odometry_are_told_of(tmp_path, monkeypatch):
+    bags, notes = two_drives(tmp_path), []
+    renamed_frames(monkeypatch, '/robot/odom')
+    read_drives(bags[:1], DriveOptions(), note=notes.append)
+    assert notes == []
+    read_drives(bags, DriveOptions(), note=notes.append)
+    assert len(notes) == 1
+    assert "poses of 2 recordings are in the frame '/robot/odom'" in notes[0]
+
+
+def test_of_several_topics_of_poses_one_has_to_be_named(tmp_path, monkeypatch):
+    from vpr_ros.bags.reader import Bag
+
+    monkeypatch.setattr(Bag, 'pose_topics', lambda bag: ['/gnss/odom', '/odom'])
+    with pytest.raises(DatasetError, match=r'/gnss/odom, /odom: name .* with --pose-topic'):
+        read_drives(two_drives(tmp_path), DriveOptions())
+
+
+def renamed_frames(monkeypatch, name):
     from vpr_ros.recognition import drive
 
     read = drive.read_trajectory
 
-    def renamed(bag, topic):
-        found = read(bag, topic)
-        object.__setattr__(found, 'frame_id', 'odom')
+    def renamed(bag, topic, *more):
+        found = read(bag, topic, *more)
+        object.__setattr__(found, 'frame_id', name)
         return found
 
     monkeypatch.setattr(drive, 'read_trajectory', renamed)
+
+
+def test_drives_in_frames_of_other_names_are_told_of(tmp_path, monkeypatch):
+    bags = two_drives(tmp_path)
+    read_drives(bags[:1], DriveOptions())
+    renamed_frames(monkeypatch, 'odom')
     notes = []
     views = read_drives(bags, DriveOptions(), note=notes.append)
     assert len(views) == 8

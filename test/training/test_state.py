@@ -6,18 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from small_views import CONFIG, texture_views
+from small_views import CONFIG, texture_views, write_textures
 
 from vpr_ros.errors import CheckpointError
 from vpr_ros.models.registry import untrained_model
+from vpr_ros.training.job import Job, carry_out, get_ready
+from vpr_ros.training.journal import Journal
 from vpr_ros.training.session import STATE_NAME
 from vpr_ros.training.state import State, load_state, save_state
-from vpr_ros.training.train import train
+from vpr_ros.training.train import Watcher, train
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = replace(CONFIG, steps=30, save_every=3)
@@ -76,6 +79,19 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, step):
     ).read_text()
 
 
+@contextmanager
+def room_for(size):
+    """The limit on file sizes stands in for a disk without room."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / STATE_NAME
@@ -90,19 +106,44 @@ def test_a_state_comes_back_as_it_was(saved):
 
 
 def test_a_full_disk_leaves_the_old_state(saved):
-    """The limit on file sizes stands in for a disk without room."""
-    before = saved.read_bytes()
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, old[1]))
-    try:
-        with pytest.raises(CheckpointError, match='cannot save the training at step 8'):
-            save_state(State(8, {}, {}, {'weights/a': torch.zeros(100_000)}), saved)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-        signal.signal(signal.SIGXFSZ, handler)
+    before, large = saved.read_bytes(), State(8, {}, {}, {'weights/a': torch.zeros(100_000)})
+    with (
+        room_for(10_000),
+        pytest.raises(CheckpointError, match='training at step 8 .* before is intact'),
+    ):
+        save_state(large, saved)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+    saved.unlink()
+    with room_for(10_000), pytest.raises(CheckpointError, match='none was saved .* start again'):
+        save_state(large, saved)
+
+
+def test_a_full_disk_for_the_log_is_one_sentence(tmp_path, monkeypatch):
+    """What closes the files afterwards does not raise in its place."""
+    monkeypatch.setattr('vpr_ros.training.journal._event_writer', lambda folder, step: None)
+    with room_for(200), pytest.raises(CheckpointError, match=r'cannot write .*log\.jsonl .* room'):
+        journal = Journal(tmp_path, 0)
+        try:
+            for step in range(20):
+                journal.write(step, loss={'similarity': 1.0})
+        finally:
+            journal.close()
+
+
+def test_a_full_disk_for_the_result_leaves_what_was_learned(tmp_path):
+    data = write_textures(tmp_path / 'data')
+    config = replace(LONG, steps=1, epoch_steps=1, places_per_batch=4)
+    job = Job(config, (str(data),), tmp_path / 'out' / 'mine.safetensors', tmp_path / 'run')
+    job.output.parent.mkdir()
+    ready = get_ready(job)
+    job.output.mkdir()  # stands in for a disk without room
+    with pytest.raises(CheckpointError, match=r'mine.safetensors.* what was learned is in .*run'):
+        carry_out(ready, Watcher())
+    job.output.rmdir()
+    done = carry_out(get_ready(replace(job, resume=True)), Watcher())
+    assert done.result.steps == 1
+    assert job.output.is_file()
 
 
 @pytest.mark.parametrize('damage', ['cut', 'text', 'other'])

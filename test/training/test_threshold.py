@@ -57,6 +57,14 @@ def test_places_within_the_radius_are_neither_right_nor_wrong(twins):
     assert (area.impostor == -1.0).all()
 
 
+def test_views_that_cannot_be_read_do_not_count(twins):
+    views, rows = twins
+    rows[3] = 0.0
+    [area] = measured(views, rows)
+    assert len(area.genuine) == 19
+    assert area.genuine.tolist().count(-1.0) == 1  # of view 2, whose only other view it was
+
+
 def test_photographs_of_nothing_known_do_not_count(twins):
     views, rows = twins
     once = joined([views, texture_views(30, views=1, seed=1)])

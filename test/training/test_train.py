@@ -51,8 +51,10 @@ def test_training_separates_places(views, tmp_path):
     assert np.mean(losses[-8:]) < 0.98 * np.mean(losses[:4])
     assert recall(model, unseen, places) > before + 0.1
     assert not model.network.training
-    assert [step for step, _ in looks] == [10, 20, 30, 40]
-    assert (result.best_step, result.best_recall_at_1) == max(looks, key=lambda look: look[1])
+    assert [step for step, _ in looks] == [0, 10, 20, 30, 40]
+    (_, began_with), *later = looks
+    assert result.recall_before == began_with
+    assert (result.best_step, result.best_recall_at_1) == max(later, key=lambda look: look[1])
 
 
 def test_same_seed_same_weights_bit_for_bit(views, tmp_path):
@@ -107,10 +109,22 @@ def test_early_stop_and_best_weights(views, tmp_path):
     assert 'no better recall@1' in result.reason
 
 
+def test_the_recall_of_the_start_is_known_after_an_interruption(views, tmp_path):
+    config, count = replace(CONFIG, steps=4), []
+    stop = Watcher(step=count.append, stop=lambda: len(count) == 2)
+    began_with = train(fresh(), views, config, tmp_path, watcher=stop).recall_before
+    looks = []
+    watcher = Watcher(score=lambda step, score: looks.append(step))
+    result = train(fresh(), views, config, tmp_path, resume=True, watcher=watcher)
+    assert looks == [4]
+    assert result.recall_before == began_with is not None
+
+
 def test_without_held_out_places_the_last_average_is_kept(views, tmp_path):
     config = replace(CONFIG, steps=3, validation=ValidationConfig(share=0.0))
     result = train(fresh(), views, config, tmp_path)
     assert result.best_step is None
+    assert result.recall_before is None
     assert result.finished
 
 
@@ -141,10 +155,10 @@ def test_nan_stops_with_the_step(views, tmp_path):
 def test_the_log_is_json_lines(views, tmp_path):
     train(fresh(), views, replace(CONFIG, steps=3), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / 'log.jsonl').read_text().splitlines()]
-    assert [line['step'] for line in lines] == [0, 1, 2, 2]
-    assert lines[0]['loss']['similarity'] > 0
-    assert lines[0]['active_pairs'] > 0
-    assert 0 <= lines[3]['recall_at_1'] <= 1
+    assert [line['step'] for line in lines] == [0, 0, 1, 2, 2]
+    assert lines[1]['loss']['similarity'] > 0
+    assert lines[1]['active_pairs'] > 0
+    assert all(0 <= lines[number]['recall_at_1'] <= 1 for number in (0, 4))
 
 
 def test_a_run_is_not_overwritten_and_another_one_not_resumed(views, tmp_path):

@@ -78,6 +78,13 @@ def test_a_neighbouring_place_within_the_radius_is_right(two_places):
     assert score(turned, crossed, SamplerConfig(radius_m=25.0, heading_rad=1.0)).recall_at_1 == 0.5
 
 
+def test_views_that_cannot_be_read_are_neither_asked_for_nor_found(two_places):
+    sampler = SamplerConfig(radius_m=25.0)
+    rows = corners(0.0, 0.2, 1.5, 1.4)
+    rows[1] = 0.0  # so that view 0 is alone, and of no use as a query
+    assert score(two_places, rows, sampler) == Score(1.0, 2)
+
+
 def test_queries_are_whole_places():
     views = texture_views(30)
     some = queries_of(views, 50, np.random.default_rng(0))

@@ -20,6 +20,12 @@ class MapBuilderConfig:
     pose_topic: str = option(
         '', 'odometry, pose or /tf topic, needed where there are several; none: without poses'
     )
+    base_frame: str = option(
+        NodeConfig.base_frame, 'whose poses they are, where the topic does not say'
+    )
+    pose_frame: str = option(
+        '', 'that poses are given in, where the topic has several; of /tf: map, or else odom'
+    )
     dim: int = option(0, 'compress descriptors to this length; 0: leave them whole', 0)
     model: ModelConfig = section(ModelConfig)
     keyframes: KeyframeConfig = section(KeyframeConfig)

@@ -158,7 +158,7 @@ class TrainConfig:
         1000,
     )
     steps: int = option(500, 'optimiser steps', 1)
-    epoch_steps: int = option(0, 'steps of an epoch: the graph is built anew; 0: all', 0)
+    epoch_steps: int = option(100, 'steps of an epoch: the graph is built anew; 0: all', 0)
     accumulate: int = option(1, 'batches whose gradients are summed for one step', 1, 1000)
     places_per_batch: int = option(16, 'P, places in a batch', 1)
     views_per_place: int = option(4, 'K, images of each; 1: images at random, for distillation', 1)
@@ -199,3 +199,6 @@ class TrainerConfig(TrainConfig):
     image_topic: str = option('', 'of the bags; needed where they have several')
     pose_topic: str = option('', 'of the bags; needed where they have several')
     half: bool = option(False, 'store weights as fp16')
+    head_only: bool = option(
+        False, 'write only what learned, to be laid on the same backbone, which has to be given'
+    )

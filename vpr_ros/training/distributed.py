@@ -7,9 +7,10 @@ gathered with their gradients, so the loss is that of the whole batch, as in one
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ import torch.distributed as dist
 import torch.distributed.nn.functional as collective
 
 from vpr_ros.errors import ConfigError
+
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,15 @@ class Team:
         dist.broadcast_object_list(shared, 0)
         return shared[0]
 
+    def collect(self, items: Iterable[T]) -> list[T]:
+        """Items of all processes one after the other."""
+        mine = list(items)
+        if self.size == 1:
+            return mine
+        parts: list[list[T] | None] = [None] * self.size
+        dist.all_gather_object(parts, mine)
+        return [item for part in parts for item in part or ()]
+
     def gather_arrays(self, rows: np.ndarray) -> np.ndarray:
         """Arrays of all processes one after the other; they may differ in length."""
         if self.size == 1:
@@ -86,6 +98,11 @@ def leads_the_team() -> bool:
     return os.environ.get('WORLD_SIZE', '1') == '1' or os.environ.get('RANK') == '0'
 
 
+def team_size() -> int:
+    """How many processes `torchrun` started, before or after they meet."""
+    return int(os.environ.get('WORLD_SIZE', '1'))
+
+
 @contextmanager
 def join_team(device: torch.device) -> Iterator[Team]:
     """Meet the other processes that `torchrun` started; alone where there are none.
@@ -93,7 +110,7 @@ def join_team(device: torch.device) -> Iterator[Team]:
     Raises:
         ConfigError: the environment of torchrun is incomplete.
     """
-    size = int(os.environ.get('WORLD_SIZE', '1'))
+    size = team_size()
     if size == 1:
         yield Team()
         return

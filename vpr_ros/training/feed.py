@@ -17,7 +17,7 @@ from vpr_ros.image import normalise
 from vpr_ros.models import PlaceModel
 from vpr_ros.models.networks.dinov2 import Stream
 from vpr_ros.training.augment import augment
-from vpr_ros.training.loader import Loader, stored_size
+from vpr_ros.training.loader import Loader, stand_ins, stored_size
 from vpr_ros.training.objective import Inputs
 from vpr_ros.training.views import ViewSet
 
@@ -38,6 +38,10 @@ class Feed(Protocol):
         """Inputs of views as they are, normalised, in chunks."""
         ...
 
+    def lost(self, indices: np.ndarray) -> np.ndarray:
+        """Which views (n,) are known by now to be unreadable: (n,), bool."""
+        ...
+
 
 class PictureFeed:
     """Reads pictures anew for each batch and augments them on the device."""
@@ -51,16 +55,23 @@ class PictureFeed:
         self.changes: AugmentConfig = config.augment
         self.device = device
 
-    def batches(self, rows: list[Rows], seeds: list[int]) -> Iterator[tuple[Inputs, np.ndarray]]:
+    def batches(
+        self, rows: list[Rows], seeds: list[int], blank: bool = False
+    ) -> Iterator[tuple[Inputs, np.ndarray]]:
+        """As `Feed` says; `blank` is that of the loader."""
         rng = torch.Generator(self.device)
-        for seed, batch in zip(seeds, self.loader.batches(rows), strict=True):
+        for seed, batch in zip(seeds, self.loader.batches(rows, blank), strict=True):
             pixels = self._tensor(batch.images)
             yield augment(pixels, self.size, self.changes, rng.manual_seed(seed)), batch.labels
 
     def plain(self, indices: np.ndarray) -> Iterator[torch.Tensor]:
         chunks = np.array_split(indices, range(CHUNK, len(indices), CHUNK))
-        for batch in self.loader.batches((chunk, chunk) for chunk in chunks if len(chunk)):
+        rows = ((chunk, chunk) for chunk in chunks if len(chunk))
+        for batch in self.loader.batches(rows, blank=True):
             yield normalise(self._tensor(batch.images), self.spec)
+
+    def lost(self, indices: np.ndarray) -> np.ndarray:
+        return np.isin(indices, list(self.loader.lost))
 
     def _tensor(self, images: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(images).to(self.device, non_blocking=True)
@@ -81,6 +92,7 @@ class StoredFeed:
             DatasetError: the disk has no room.
         """
         self.grid, self.done, self.device = stream.grid, stream.done, stream.x.device
+        self.unreadable = np.zeros(count, bool)  # views whose streams show nothing
         shape = (versions, count, *stream.x.shape[1:])
         path = folder / 'streams.npy'
         try:
@@ -99,21 +111,39 @@ class StoredFeed:
         feed = cls.__new__(cls)
         feed.file = np.load(folder / 'streams.npy', mmap_mode='r')
         feed.grid, feed.done, feed.device = grid, blocks, torch.device('cpu')
+        feed.unreadable = np.zeros(feed.file.shape[1], bool)
         return feed
 
-    def put(self, version: int, first: int, stream: Stream) -> None:
-        """Store the streams of the views from `first` on."""
+    def put(self, version: int, first: int, stream: Stream, lost: np.ndarray) -> None:
+        """Store the streams of the views from `first` on; those `lost` (n,) show nothing."""
         rows = stream.x.clamp(-FP16_MAX, FP16_MAX).half().cpu().numpy()
         self.file[version, first : first + len(rows)] = rows
+        self.unreadable[first : first + len(rows)] |= lost
 
     def batches(self, rows: list[Rows], seeds: list[int]) -> Iterator[tuple[Inputs, np.ndarray]]:
-        for seed, (indices, labels) in zip(seeds, rows, strict=True):
+        for seed, batch in zip(seeds, rows, strict=True):
+            indices, labels = self._readable(*batch)
             version = np.random.default_rng(seed).integers(len(self.file), size=len(indices))
             yield self._stream(self.file[version, indices]), labels
 
     def plain(self, indices: np.ndarray) -> Iterator[Stream]:
         for first in range(0, len(indices), CHUNK):
             yield self._stream(self.file[0, indices[first : first + CHUNK]])
+
+    def lost(self, indices: np.ndarray) -> np.ndarray:
+        return self.unreadable[indices]
+
+    def _readable(self, indices: np.ndarray, labels: np.ndarray) -> Rows:
+        """The batch with its unreadable views replaced, and the labels of what replaces them."""
+        good = np.flatnonzero(~self.unreadable[indices]).tolist()
+        if len(good) == len(indices):
+            return indices, labels
+        if not good:
+            raise DatasetError(
+                f'none of the {len(indices)} pictures of a batch can be read: mend or remove them'
+            )
+        rows = stand_ins(good, labels)
+        return indices[rows], labels[rows]
 
     def _stream(self, rows: np.ndarray) -> Stream:
         return Stream(torch.from_numpy(rows).to(self.device).float(), self.grid, self.done)
@@ -154,7 +184,7 @@ def store_views(
             with torch.inference_mode():
                 stream = model.network.backbone.begin(images, frozen_blocks)
             feed = feed or StoredFeed(folder, count, versions, stream)
-            feed.put(version, first, stream)
+            feed.put(version, first, stream, pictures.lost(first + np.arange(len(images))))
             first, done = first + len(images), done + 1
             progress(done, total)
     assert feed is not None
@@ -169,7 +199,7 @@ def _version(pictures: PictureFeed, count: int, version: int, seed: int) -> Iter
         return
     rows = [(part, part) for part in np.array_split(indices, range(CHUNK, count, CHUNK))]
     seeds = [step_seed(seed, version, 7, number) for number in range(len(rows))]
-    for inputs, _ in pictures.batches(rows, seeds):
+    for inputs, _ in pictures.batches(rows, seeds, blank=True):
         yield normalise(_picture(inputs), pictures.spec)
 
 
@@ -180,4 +210,4 @@ def _picture(inputs: Inputs) -> torch.Tensor:
 
 def step_seed(*numbers: int) -> int:
     """One seed from several numbers: of a step, a process, a purpose."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1

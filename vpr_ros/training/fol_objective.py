@@ -70,6 +70,7 @@ def fol_objective(
     )
     wanted = {name: weight for name, weight in vars(weights).items() if name in terms and weight}
     maps = network.maps(images)
+    maps = maps._replace(guide=maps.guide.float(), trust=maps.trust.float())
     tokens = decode(network, maps) if wanted.keys() & set(OF_TOKENS) else maps.patches[:0]
     done = Pass(network, maps, tokens, labels, generator)
     with torch.autocast(labels.device.type, enabled=False):

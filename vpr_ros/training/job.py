@@ -12,21 +12,21 @@ import numpy as np
 import torch
 
 from vpr_ros.config import TrainConfig, to_dict
-from vpr_ros.errors import ConfigError, DatasetError
+from vpr_ros.errors import CheckpointError, ConfigError, DatasetError
 from vpr_ros.models import PlaceModel, save_checkpoint
 from vpr_ros.models.engines.runtime import resolve_device
 from vpr_ros.models.registry import load_model, untrained_model
 from vpr_ros.models.weights.checkpoint import Header, load_backbone
 from vpr_ros.models.weights.heads import HeadHeader, save_head
 from vpr_ros.training.distill import load_teacher
-from vpr_ros.training.distributed import Team, leads_the_team
+from vpr_ros.training.distributed import Team, leads_the_team, team_size
 from vpr_ros.training.ensemble import AnyTeacher, load_ensemble, without_folders
 from vpr_ros.training.feed import PictureFeed
 from vpr_ros.training.learner import Learner
 from vpr_ros.training.optimisation import choose_trainable
 from vpr_ros.training.sampling import settled
 from vpr_ros.training.session import Session
-from vpr_ros.training.sources import SourceOptions, check_pictures, open_views
+from vpr_ros.training.sources import SourceOptions, check_pictures, open_views, single_views
 from vpr_ros.training.threshold import Threshold, measure_similarities, similarity_threshold
 from vpr_ros.training.train import Result, Watcher, train
 from vpr_ros.training.views import ViewSet, joined
@@ -76,7 +76,8 @@ def get_ready(job: Job, work: Work = lambda what, done, total: None) -> Ready:
     """Read and check everything that the training needs, every picture's header included.
 
     Raises:
-        ConfigError: settings, or an output that cannot be written.
+        ConfigError: settings, also such as do not suit the number of processes, or an output that
+            cannot be written.
         DatasetError: a source cannot be used, or pictures are damaged: the first few are named.
         CheckpointError: weights are missing or another model's.
     """
@@ -84,6 +85,7 @@ def get_ready(job: Job, work: Work = lambda what, done, total: None) -> Ready:
         raise ConfigError('a head alone needs its backbone: give it with the setting backbone')
     if not job.output.absolute().parent.is_dir():
         raise ConfigError(f'no folder {job.output.parent} to write the weights to')
+    Team(size=team_size()).share(job.config.places_per_batch)  # for hours may pass until it counts
     model = start_model(job.config)
     teacher = _teacher(job.config, model)
     notes: list[str] = []
@@ -92,7 +94,8 @@ def get_ready(job: Job, work: Work = lambda what, done, total: None) -> Ready:
     if found.problems:
         more = f' and {len(found.problems) - 3} more' if len(found.problems) > 3 else ''
         raise DatasetError(f'{"; ".join(found.problems[:3])}{more}: mend or remove them first')
-    return Ready(job, model, teacher, views, (*notes, *found.warnings))
+    warnings = (*notes, *found.warnings, *single_views(views, job.config))
+    return Ready(job, model, teacher, views, warnings)
 
 
 def carry_out(ready: Ready, watcher: Watcher) -> Done:
@@ -110,7 +113,14 @@ def carry_out(ready: Ready, watcher: Watcher) -> Done:
         return Done(result)
     threshold = _threshold(ready)
     model.similarity_threshold = round(threshold.value, 3) if threshold else None
-    return Done(result, _write(ready, _provenance(ready, result, threshold)), threshold)
+    try:
+        header = _write(ready, _provenance(ready, result, threshold))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f'{error}; what was learned is in {job.run_folder}: the same again with --resume '
+            'writes it'
+        ) from None
+    return Done(result, header, threshold)
 
 
 def _write(ready: Ready, provenance: dict[str, Any]) -> Header | HeadHeader:
@@ -225,6 +235,7 @@ def _provenance(ready: Ready, result: Result, threshold: Threshold | None) -> di
         'steps': result.steps,
         'best_step': result.best_step,
         'validation_recall_at_1': result.best_recall_at_1,
+        'validation_recall_at_1_before': result.recall_before,
         'last_losses': {name: round(loss, 4) for name, loss in result.losses.items()},
         'accepted_genuine': threshold.accepted_genuine if threshold else {},
         'accepted_impostors': threshold.accepted_impostors if threshold else {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -43,16 +44,22 @@ class Journal:
         try:
             self._file.write(json.dumps({'step': step, **values}) + '\n')
             self._file.flush()
+            if self._events is not None:
+                for name, value in _flat(values):
+                    self._events.add_scalar(name, value, step)
         except OSError as error:
-            raise CheckpointError(f'cannot write {self.path}: {error.strerror}') from None
-        if self._events is not None:
-            for name, value in _flat(values):
-                self._events.add_scalar(name, value, step)
+            raise CheckpointError(
+                f'cannot write {self.path} or the events beside it: {error.strerror or error}; '
+                'make room, and go on with --resume if a state was saved'
+            ) from None
 
     def close(self) -> None:
-        self._file.close()
+        """Close the files; what does not reach the disk now was complained of in `write`."""
+        with contextlib.suppress(OSError):
+            self._file.close()
         if self._events is not None:
-            self._events.close()
+            with contextlib.suppress(OSError):
+                self._events.close()
 
 
 def _flat(values: dict[str, Any], prefix: str = '') -> list[tuple[str, float]]:

@@ -107,7 +107,10 @@ class Learner:
         return Learned(learning_rate(step, self.config), self.losses, active, norm)
 
     def describe(self, feed: Feed, indices: np.ndarray) -> np.ndarray:
-        """Descriptors (n, D), fp16, of views with the present weights, in evaluation mode."""
+        """Descriptors (n, D), fp16, of views with the present weights, in evaluation mode.
+
+        Those of unreadable pictures are zero: like none more than any other.
+        """
         mine = np.array_split(indices, self.team.size)[self.team.rank]
         network, rows = self.network.eval(), []
         with torch.inference_mode(), self.autocast():
@@ -115,7 +118,9 @@ class Learner:
                 rows.append(network(inputs).half().cpu().numpy())
         network.train()
         none = np.zeros((0, network.descriptor_dim), np.float16)
-        return self.team.gather_arrays(np.concatenate([none, *rows]))
+        found = np.concatenate([none, *rows])
+        found[feed.lost(mine)] = 0.0
+        return self.team.gather_arrays(found)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything to be saved."""

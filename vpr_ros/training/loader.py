@@ -49,14 +49,17 @@ class Loader:
     threads: int = 0  # 0: one a core
     lost: dict[int, Lost] = field(default_factory=dict)  # by index, each named once
 
-    def batches(self, rows: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
+    def batches(
+        self, rows: Iterable[tuple[np.ndarray, np.ndarray]], blank: bool = False
+    ) -> Iterator[Batch]:
         """Read batches in order.
 
         Args:
             rows: indices (B,) and labels (B,) of each batch.
+            blank: lost pictures are black; else others of the batch stand in for them.
 
         Raises:
-            DatasetError: no picture of a batch can be read.
+            DatasetError: no picture of a batch can be read, and `blank` is not set.
         """
         count = self.threads or len(os.sched_getaffinity(0))
         with ThreadPoolExecutor(count, thread_name_prefix='decoder') as pool:
@@ -66,9 +69,9 @@ class Loader:
                     jobs = [pool.submit(self._read, int(index)) for index in indices]
                     waiting.append((indices, labels, jobs))
                     if len(waiting) > AHEAD:
-                        yield self._assembled(*waiting.popleft())
+                        yield self._assembled(*waiting.popleft(), blank)
                 while waiting:
-                    yield self._assembled(*waiting.popleft())
+                    yield self._assembled(*waiting.popleft(), blank)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -83,27 +86,37 @@ class Loader:
         how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         return cv2.resize(image, self.size[::-1], interpolation=how)
 
-    def _assembled(self, indices: np.ndarray, labels: np.ndarray, jobs: list[Future]) -> Batch:
+    def _assembled(
+        self, indices: np.ndarray, labels: np.ndarray, jobs: list[Future], blank: bool
+    ) -> Batch:
         pictures = [job.result() for job in jobs]
-        good = [row for row, picture in enumerate(pictures) if not isinstance(picture, Lost)]
-        for picture in pictures:
+        for row, picture in enumerate(pictures):
             if isinstance(picture, Lost):
                 self.lost.setdefault(picture.index, picture)
+                pictures[row] = np.zeros((*self.size, 3), np.uint8) if blank else picture
+        good = [row for row, picture in enumerate(pictures) if not isinstance(picture, Lost)]
         if not good:
             raise DatasetError(
                 f'none of the {len(indices)} pictures of a batch can be read, the first because '
                 f'{pictures[0].reason}: are the files still there?'
             )
-        rows = [_stand_in(row, good, labels) for row in range(len(indices))]
+        rows = stand_ins(good, labels)
         return Batch(np.stack([pictures[row] for row in rows]), indices[rows], labels[rows])
 
 
-def _stand_in(row: int, good: list[int], labels: np.ndarray) -> int:
-    """The row itself if it could be read, else a view of its place where there is one, else any.
+def stand_ins(good: list[int], labels: np.ndarray) -> list[int]:
+    """For each row itself if it is good, else one of its place where there is one, else any.
 
     So a batch keeps its shape.
+
+    Args:
+        good: rows whose picture could be read, at least one.
+        labels: place of each row, (B,).
     """
-    return min(good, key=lambda other: (other != row, labels[other] != labels[row], other))
+    return [
+        min(good, key=lambda other: (other != row, labels[other] != labels[row], other))
+        for row in range(len(labels))
+    ]
 
 
 def stored_size(size: tuple[int, int]) -> tuple[int, int]:

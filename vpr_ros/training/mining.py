@@ -134,11 +134,13 @@ class Miner:
     def _begin_again(self, batch: Batch, rng: np.random.Generator) -> tuple[int, int]:
         if batch.restarts == RESTARTS or not batch.groups:
             limit = self.config.affinity_threshold
-            asked = f' and of an affinity above {limit:g}' if np.isfinite(limit) else ''
+            limited = np.isfinite(limit)
+            asked = f' and of an affinity above {limit:g}' if limited else ''
+            more = ', sampler.affinity_threshold' if limited else ''
             raise DatasetError(
                 f'expected {self.places} places of {self.views} views for a batch, more than '
                 f'{self.config.radius_m:g} m apart{asked}, found {len(batch.groups)}: set '
-                'places_per_batch or such limits lower, or give drives of more streets'
+                f'places_per_batch{more} or sampler.radius_m lower, or give drives of more streets'
             )
         fresh = Batch(area_order(self.ground, rng), restarts=batch.restarts + 1)
         vars(batch).update(vars(fresh))

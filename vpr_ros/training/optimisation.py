@@ -84,8 +84,7 @@ class Descent:
         self.scaler.unscale_(self.optimizer)
         # The gradient too: descriptors of NaN compare as False and mine a finite loss of nothing.
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, GRADIENT_NORM).item()
-        overflow = self.scaler.is_enabled() and math.isfinite(total)  # the scaler skips it
-        if not math.isfinite(total + norm) and not overflow:
+        if not math.isfinite(total + norm) and not (math.isfinite(total) and self._may_overflow()):
             raise DatasetError(
                 f'the loss became {total:g} with a gradient of {norm:g} at step {number}: '
                 'lower learning_rate or look for damaged images'
@@ -94,6 +93,13 @@ class Descent:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
+
+    def _may_overflow(self) -> bool:
+        """Whether the scaler explains an infinite gradient, and will skip the step.
+
+        Once it scales no more, the network itself is not finite and no step would ever be taken.
+        """
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= 1.0
 
 
 class Average:

@@ -271,7 +271,7 @@ class WithPhotographs:
 def alone(views: ViewSet) -> np.ndarray:
     """Views (n,) of no known position that are the only ones of their place."""
     nowhere = ~np.isfinite(views.position_m).all(axis=1) & (views.places >= 0)
-    sizes = np.bincount(views.places[views.places >= 0])
+    sizes = np.bincount(views.places[views.places >= 0], minlength=1)
     return np.flatnonzero(nowhere & (sizes[views.places] == 1))
 
 

@@ -62,6 +62,7 @@ class Session:
         self.run = run_identity(model, views, config, team.size)
         self.learner = Learner(model, config, team, device, teacher)
         self.selection = Selection(config.validation.patience)
+        self.recall_before: float | None = None  # of the weights that it begins with
         self._set_data(views, device)
         self.feed = feed or self.pictures
         self.plan: Plan | None = None
@@ -145,7 +146,7 @@ class Session:
         indices = np.concatenate([rows[:WHITENING_VIEWS] for rows in of_areas])
         chunks = np.array_split(indices, range(CHUNK, len(indices), CHUNK))
         seeds = [step_seed(self.config.seed, WHITEN, n) for n in range(len(chunks))]
-        batches = self.pictures.batches([(chunk, chunk) for chunk in chunks], seeds)
+        batches = self.pictures.batches([(chunk, chunk) for chunk in chunks], seeds, blank=True)
         with self.learner.autocast():
             teacher.whiten(cast(torch.Tensor, inputs) for inputs, _ in batches)
 
@@ -193,15 +194,23 @@ class Session:
         return step % every == 0 or step == self.config.steps
 
     def look(self, step: int) -> Score:
-        """Score the averaged weights on the held-out places, and keep them if they are best."""
+        """Score the averaged weights on the held-out places, and keep them if they are best.
+
+        Before the first step they are those of the start, which are there to be compared with.
+        """
         learner = self.learner
         learner.average.swap()
         rows = learner.describe(self.held_pictures, np.arange(len(self.held)))
         found = score(self.held, rows, self.settled)
-        self.selection.consider(found, step, learner.trained)
+        if step:
+            self.selection.consider(found, step, learner.trained)
+        else:
+            self.recall_before = found.recall_at_1
         learner.average.swap()
         if self.team.leads:
-            self.journal.write(step - 1, recall_at_1=found.recall_at_1, queries=found.queries)
+            self.journal.write(
+                max(0, step - 1), recall_at_1=found.recall_at_1, queries=found.queries
+            )
         return found
 
     def newly_lost(self) -> Iterator[Lost]:
@@ -237,12 +246,15 @@ class Session:
             'plan/images': torch.from_numpy(self.plan.images),
             'plan/labels': torch.from_numpy(self.plan.labels),
         }
-        words = {**self.learner.words(), 'best': chosen_so_far.words()}
+        words = {
+            **self.learner.words(), 'best': chosen_so_far.words(), 'before': self.recall_before
+        }  # fmt: skip
         save_state(State(step, self.run, words, tensors), self.folder / STATE_NAME)
 
     def _restore(self, saved: State) -> None:
         self.learner.restore(saved)
         self.selection.restore(saved.progress['best'], saved.part('best'))
+        self.recall_before = saved.progress.get('before')
         plan = saved.part('plan')
         self.plan = Plan(plan['images'].numpy(), plan['labels'].numpy())
 
@@ -255,7 +267,8 @@ class Session:
             for name, value in self.selection.weights.items():
                 self.learner.trained[name].copy_(value)
         self.model.network.eval().requires_grad_(False)
+        lost = {item.name: item for item in self.team.collect(self.lost)}
         return Result(
             step, reason, finished, self.selection.step, self.selection.recall_at_1,
-            self.learner.losses, self.lost,
+            self.learner.losses, tuple(lost.values()), self.recall_before,
         )  # fmt: skip

@@ -61,9 +61,13 @@ def save_state(state: State, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f'cannot save the training at step {state.step} to {path}: {error}; '
+        left = (
             'the state saved before is intact: make room and go on with --resume'
+            if path.exists()
+            else 'none was saved before: make room and start again'
+        )
+        raise CheckpointError(
+            f'cannot save the training at step {state.step} to {path}: {error}; {left}'
         ) from None
     finally:
         part.unlink(missing_ok=True)

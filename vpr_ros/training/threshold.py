@@ -62,7 +62,7 @@ def measure_similarities(
 
     Args:
         views: those in no place are left out.
-        describe: view numbers (n,) to unit descriptors (n, D).
+        describe: view numbers (n,) to unit descriptors (n, D); zero for one that cannot be read.
         sampler: whose radius says what lies apart.
         rng: chooses places where an area has more than MOST_VIEWS views.
     """
@@ -75,6 +75,7 @@ def measure_similarities(
         if len(sizes) < 2 or sizes.max() < 2:  # nothing to be deceived about, or nothing right
             continue
         x = describe(rows).astype(np.float32)
+        rows, x = rows[x.any(axis=1)], x[x.any(axis=1)]
         similarity = x @ x.T
         np.fill_diagonal(similarity, -1.0)
         same = views.places[rows][:, None] == views.places[rows][None]

@@ -45,7 +45,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Whoever wants to know how it goes. Called in the leading process alone."""
+    """Whoever wants to know how it goes.
+
+    Called in the leading process alone, but for pictures that were lost in another.
+    """
 
     step: Callable[[Step], None] = _ignore
     score: Callable[[int, Score], None] = _ignore  # steps done, and the score
@@ -65,6 +68,7 @@ class Result:
     best_recall_at_1: float | None = None
     losses: dict[str, float] = field(default_factory=dict)  # of the last step
     lost: tuple[Lost, ...] = ()
+    recall_before: float | None = None  # on the held-out places, of the weights of the start
 
 
 def train(
@@ -112,6 +116,8 @@ def train(
 def _steps(session: Session, step: int, watcher: Watcher) -> tuple[int, str, bool]:
     """Learn from `step` on; the step reached, why it ended there, and whether that is the end."""
     config, team, selection = session.config, session.team, session.selection
+    if step == 0 and session.look_is_due(0):
+        _look(session, 0, watcher)
     while step < config.steps and not selection.out_of_patience:
         for inputs, labels in session.epoch(step):
             started = time.monotonic()
@@ -121,9 +127,7 @@ def _steps(session: Session, step: int, watcher: Watcher) -> tuple[int, str, boo
                 watcher.step(Step(step, learned, time.monotonic() - started))
             step += 1
             if session.look_is_due(step):
-                score = session.look(step)
-                if team.leads:
-                    watcher.score(step, score)
+                _look(session, step, watcher)
             for lost in session.newly_lost():
                 watcher.lost(lost)
             if team.agree(watcher.stop()):
@@ -134,3 +138,9 @@ def _steps(session: Session, step: int, watcher: Watcher) -> tuple[int, str, boo
     if selection.out_of_patience:
         return step, f'no better recall@1 in the last {config.validation.patience} looks', True
     return step, 'all steps done', True
+
+
+def _look(session: Session, step: int, watcher: Watcher) -> None:
+    score = session.look(step)
+    if session.team.leads:
+        watcher.score(step, score)

@@ -125,9 +125,11 @@ def score(views: ViewSet, descriptors: np.ndarray, sampler: SamplerConfig) -> Sc
 
     Args:
         views: V views.
-        descriptors: (V, D), unit length.
+        descriptors: (V, D), unit length; zero for a view that cannot be read: it is left out.
         sampler: whose radius and heading say what one place is.
     """
+    kept = np.flatnonzero(descriptors.any(axis=1))
+    views, descriptors = chosen(views, kept), descriptors[kept]
     similarity = descriptors.astype(np.float32) @ descriptors.astype(np.float32).T
     np.fill_diagonal(similarity, -np.inf)
     right, asked = 0, 0

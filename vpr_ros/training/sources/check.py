@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from vpr_ros.config import TrainConfig
+from vpr_ros.training.sampling import alone
 from vpr_ros.training.views import ViewSet
 
 AT_ONCE = 4096  # looks in flight: a million futures would fill memory
@@ -39,12 +41,35 @@ def check_pictures(views: ViewSet, progress: Progress = lambda done, total: None
             if problem:
                 problems.append(problem)
             progress(index + 1, total)
-        warnings = [] if problems else _copies(pool, views)
-    counts = np.unique(views.places[views.places >= 0], return_counts=True)[1]
-    alone = int(np.count_nonzero(counts == 1))
-    if alone:
-        warnings.append(f'{alone} places have one view: no batch of `places` shows them')
+        warnings = () if problems else _copies(pool, views)
     return Checked(tuple(problems), tuple(warnings))
+
+
+def single_views(views: ViewSet, config: TrainConfig) -> tuple[str, ...]:
+    """What becomes of places with one view and of photographs, where a person might not expect it.
+
+    Args:
+        views: the set.
+        config: whose sampler they are for.
+    """
+    sizes = np.bincount(views.places[views.places >= 0])
+    single, photographs = int(np.count_nonzero(sizes == 1)), len(alone(views))
+    count, found = config.views_per_place, []
+    if config.sampler.kind == 'places':
+        if single > photographs and count > 1:
+            found.append(f'{single - photographs} places have one view: it is shown {count} times')
+        return tuple(found)
+    if single > photographs:
+        found.append(
+            f'{single - photographs} places have one view: the sampler {config.sampler.kind} '
+            'shows it only beside views of other places within the radius'
+        )
+    if photographs and not config.single_image_share:
+        found.append(
+            f'{photographs} photographs of no known position are in no batch of the sampler '
+            f'{config.sampler.kind}: set single_image_share above 0, or leave them out'
+        )
+    return tuple(found)
 
 
 def _mapped(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterator[Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from vpr_ros.bags.reader import Bag, open_bag
@@ -19,6 +22,11 @@ from vpr_ros.training.views import Joined, ViewSet
 Progress = Callable[[int, int], None]
 Note = Callable[[str], None]
 Columns = dict[str, list]
+
+OWN_FRAME = 'odom'  # REP 105: it begins where a drive does, and drifts
+LOOKS = 16  # at pictures of one time in two recordings
+LEAST_SHARED = 0.1  # of the shorter one; less may be chance where a simulator begins at time 0
+SAME_LEVELS = 4.0  # of 255, mean difference of one picture that was compressed and one not
 
 
 def read_drives(
@@ -41,31 +49,66 @@ def read_drives(
 
     Raises:
         BagError: a recording or a topic cannot be read.
-        DatasetError: one has no poses.
+        DatasetError: one has no poses, or two hold the same pictures.
     """
-    pictures, poses, sessions = [], [], []
-    frames: dict[str, Path] = {}  # the first recording of each
-    for number, path in enumerate(paths):
-        images, table = _read(path, options, progress, viewing_axis)
-        for sentence in table['notes'].tolist():
-            note(f'{path}: {sentence}')
-        frames.setdefault(str(table['frame'][0]), path)
-        pictures.append(images)
-        poses.append(table['pose'])
-        sessions.append(np.full(len(images), number))
-    if len(frames) > 1:
-        note(_different(frames))
-    pose = np.concatenate(poses)
-    none = np.zeros(len(pose), np.int64)
+    drives = [Recorded(path, *_read(path, options, progress, viewing_axis)) for path in paths]
+    for drive in drives:
+        for sentence in drive.table['notes'].tolist():
+            note(f'{drive.path}: {sentence}')
+    _refuse_copies(drives)
+    for sentence in _doubts(drives):
+        note(sentence)
+    pose = np.concatenate([drive.table['pose'] for drive in drives])
+    sessions = np.repeat(np.arange(len(drives)), [len(drive.pictures) for drive in drives])
     return ViewSet(
-        Joined(list(pictures)), pose[:, :2], pose[:, 2], group_views(pose[:, :2], pose[:, 2]),
-        none, np.concatenate(sessions), ('+'.join(path.name for path in paths),),
+        Joined([drive.pictures for drive in drives]), pose[:, :2], pose[:, 2],
+        group_views(pose[:, :2], pose[:, 2]), np.zeros(len(pose), np.int64), sessions,
+        ('+'.join(path.name for path in paths),),
     )  # fmt: skip
 
 
-def _different(frames: dict[str, Path]) -> str:
-    said = ', '.join(f'{name!r} in {path}' for name, path in frames.items())
-    return f'poses have different frames, {said}: places are right only if these are one frame'
+class Recorded(NamedTuple):
+    """A recording as it was read: keyframes, and what is known of each and of all."""
+
+    path: Path
+    pictures: StoredPictures
+    table: dict[str, np.ndarray]
+
+
+def _refuse_copies(drives: list[Recorded]) -> None:
+    """A drive and its copy, or a part of it: places would be trivial."""
+    for one, other in combinations(drives, 2):
+        stamps = one.table['stamp_ns'], other.table['stamp_ns']
+        _, mine, its = np.intersect1d(*stamps, return_indices=True)
+        if len(mine) < max(1, LEAST_SHARED * min(len(stamps[0]), len(stamps[1]))):
+            continue
+        some = np.linspace(0, len(mine) - 1, min(LOOKS, len(mine))).astype(int)
+        apart = [
+            cv2.absdiff(one.pictures.read(a), other.pictures.read(b)).mean()
+            for a, b in zip(mine[some], its[some], strict=True)
+        ]
+        if max(apart) < SAME_LEVELS:
+            raise DatasetError(
+                f'{one.path} and {other.path} hold the same pictures of the same times: name '
+                'each drive once'
+            )
+
+
+def _doubts(drives: list[Recorded]) -> Iterator[str]:
+    """Why positions of several recordings may not belong together."""
+    frames: dict[str, list[Path]] = {}  # recordings of each
+    for drive in drives:
+        frames.setdefault(str(drive.table['frame'][0]), []).append(drive.path)
+    if len(frames) > 1:
+        said = ', '.join(f'{name!r} in {paths[0]}' for name, paths in frames.items())
+        yield f'poses have different frames, {said}: places are right only if these are one frame'
+    for name, paths in frames.items():
+        if name.strip('/').split('/')[-1] == OWN_FRAME and len(paths) > 1:
+            yield (
+                f'poses of {len(paths)} recordings are in the frame {name!r}, which by REP 105 '
+                'begins anew with each drive: places are right only if it is one for all of them; '
+                'else name poses of SLAM or GNSS with --pose-topic'
+            )
 
 
 def _read(
@@ -112,6 +155,11 @@ def _keyframes(
 def _require_poses(bag: Bag, options: DriveOptions) -> None:
     """Refuse a recording without the poses that are asked for; `NO_POSES` asks for none."""
     wanted, found = options.pose_topic, bag.pose_topics()
+    if not wanted and len(found) > 1:
+        raise DatasetError(
+            f'{bag.path} has several topics of poses, {", ".join(found)}: name the one whose '
+            'frame all drives share with --pose-topic'
+        )
     if wanted == NO_POSES or wanted in found or (found and not wanted):
         return
     what = f'no topic of poses {wanted}' if wanted else 'no topic of poses'
