@@ -6,14 +6,16 @@ again when it ends: the map would be there, and a map is not written over.
 
 from __future__ import annotations
 
-from vpr_ros.nodes.launching import LIVE_NODE, Argument, description, live_node
+from vpr_ros.nodes.launching import LIVE_NODE, ODOM_TYPES, Argument, description, live_node
 
-ODOM_TYPES = ('odometry', 'pose', 'pose_with_covariance', 'tf', 'none')
 ARGUMENTS = {
     **LIVE_NODE,
     'map': Argument('map file to write, which must not exist; empty: as the parameter file says'),
     'odom_type': Argument(
-        'what the topic odom carries, or tf: from odom_frame to base_frame', 'odometry', ODOM_TYPES
+        'parameter pose_input, whatever the parameter file says: what the topic odom carries, or '
+        'tf: from odom_frame to base_frame',
+        'odometry',
+        ODOM_TYPES,
     ),
 }
 

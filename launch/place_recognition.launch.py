@@ -11,10 +11,10 @@ where.
 
 from __future__ import annotations
 
-from vpr_ros.nodes.launching import LIVE_NODE, SWITCH, Argument, description, is_on, live_node
+from vpr_ros.nodes.launching import LOCALIZING, SWITCH, Argument, description, is_on, live_node
 
 ARGUMENTS = {
-    **LIVE_NODE,
+    **LOCALIZING,
     'map': Argument('map file; empty: as the parameter file says'),
     'use_respawn': Argument('start the node again when it ends', 'false', SWITCH),
 }
@@ -25,4 +25,5 @@ def generate_launch_description():
 
 
 def start(given):
-    return live_node(given, {'map': given['map']}, is_on(given['use_respawn']))
+    settings = {'map': given['map'], 'pose_input': given['odom_type']}
+    return live_node(given, settings, is_on(given['use_respawn']))

@@ -9,6 +9,8 @@ ARGUMENTS = {
     'data': Argument('bags, folders or maps to learn from, separated by spaces'),
     'output': Argument('the .safetensors file to write'),
     'resume': Argument('go on with an interrupted run', 'false', SWITCH),
+    'image_topic': Argument('of the bags; needed where they have several'),
+    'pose_topic': Argument('of the bags, in a frame they share; needed where they have several'),
 }
 
 
@@ -17,5 +19,5 @@ def generate_launch_description():
 
 
 def start(given):
-    settings = {'data': given['data'], 'output': given['output']}
+    settings = {name: given[name] for name in ('data', 'output', 'image_topic', 'pose_topic')}
     return [batch_node('trainer', given, {**settings, 'resume': is_on(given['resume'])})]

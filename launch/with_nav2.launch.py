@@ -7,7 +7,7 @@ has to be in the same one.
 from __future__ import annotations
 
 from vpr_ros.nodes.launching import (
-    LIVE_NODE,
+    LOCALIZING,
     SOCKET,
     SWITCH,
     Argument,
@@ -19,7 +19,7 @@ from vpr_ros.nodes.launching import (
 
 LOST_WHEN = ('startup', 'disagreement', 'asked')
 ARGUMENTS = {
-    **LIVE_NODE,
+    **LOCALIZING,
     **SOCKET,
     'map': Argument('map file of places; empty: as the parameter file says'),
     'use_respawn': Argument('start the nodes again when they end', 'false', SWITCH),
@@ -33,6 +33,7 @@ def generate_launch_description():
 
 
 def start(given):
-    live = live_node(given, {'map': given['map']}, is_on(given['use_respawn']))
+    seen = {'map': given['map'], 'pose_input': given['odom_type']}
+    live = live_node(given, seen, is_on(given['use_respawn']))
     settings = {name: given[name] for name in ('global_frame', 'lost_when')}
     return [*live, socket_node('initial_pose', given, {'localizer': 'amcl', **settings})]

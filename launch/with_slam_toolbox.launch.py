@@ -8,7 +8,7 @@ told where the robot is by initialpose: docs/slam_toolbox.md.
 from __future__ import annotations
 
 from vpr_ros.nodes.launching import (
-    LIVE_NODE,
+    LOCALIZING,
     SOCKET,
     SWITCH,
     Argument,
@@ -20,7 +20,7 @@ from vpr_ros.nodes.launching import (
 
 LOST_WHEN = ('startup', 'disagreement', 'asked')
 ARGUMENTS = {
-    **LIVE_NODE,
+    **LOCALIZING,
     **SOCKET,
     'map': Argument('map file of places; empty: as the parameter file says'),
     'use_respawn': Argument('start the nodes again when they end', 'false', SWITCH),
@@ -38,7 +38,8 @@ def generate_launch_description():
 
 
 def start(given):
-    live = live_node(given, {'map': given['map']}, is_on(given['use_respawn']))
+    seen = {'map': given['map'], 'pose_input': given['odom_type']}
+    live = live_node(given, seen, is_on(given['use_respawn']))
     frame = {'global_frame': given['global_frame']}
     if given['slam_map']:
         socket = socket_node('slam_toolbox_start', given, {'map_file': given['slam_map'], **frame})

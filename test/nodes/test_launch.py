@@ -1,10 +1,13 @@
 """Launch files, as far as they can be tried without launch: see test_launch_service.py."""
 
+import re
 import runpy
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -19,6 +22,7 @@ from vpr_ros.config.sockets import (
     SlamToolboxConfig,
 )
 from vpr_ros.nodes import launching
+from vpr_ros.nodes.inputs.transforms import open_transforms
 from vpr_ros.nodes.recognition_node import PlaceRecognition
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,15 +32,24 @@ CAMERA = {'image', 'camera_info', 'odom', 'rviz', 'large_data'}
 SOCKET = NAV2 | CAMERA | {'socket_params_file'}
 BATCH = {'namespace', 'params_file', 'log_level', 'bag', 'map', 'image_topic', 'pose_topic'}
 PROMISED = {
-    'place_recognition': NAV2 | CAMERA,
+    'place_recognition': NAV2 | CAMERA | {'odom_type'},
     'mapping': NAV2 - {'use_respawn'} | CAMERA | {'odom_type'},
     'map_from_bag': BATCH | {'overwrite'},
     'replay_evaluation': BATCH | {'report', 'truth_topic', 'rate'},
-    'train': {'namespace', 'params_file', 'log_level', 'data', 'output', 'resume'},
+    'train': {
+        'namespace',
+        'params_file',
+        'log_level',
+        'data',
+        'output',
+        'resume',
+        'image_topic',
+        'pose_topic',
+    },
     'loop_closing': SOCKET | {'publish_tf', 'output'},
     'with_rtabmap': SOCKET | {'mode', 'rtabmap', 'least_kind'},
-    'with_nav2': SOCKET | {'global_frame', 'lost_when'},
-    'with_slam_toolbox': SOCKET | {'global_frame', 'lost_when', 'slam_map'},
+    'with_nav2': SOCKET | {'odom_type', 'global_frame', 'lost_when'},
+    'with_slam_toolbox': SOCKET | {'odom_type', 'global_frame', 'lost_when', 'slam_map'},
 }
 SETTINGS = {
     'place_recognition': NodeConfig,
@@ -96,6 +109,8 @@ def test_arguments_become_parameters():
     assert started('mapping', odom_type='tf', map='a.vprmap') == {
         'mode': 'map', 'map': 'a.vprmap', 'pose_input': 'tf',
     }  # fmt: skip
+    assert started('place_recognition', odom_type='tf') == {'map': '', 'pose_input': 'tf'}
+    assert started('place_recognition')['pose_input'] == ''  # as the parameter file says
     assert started('replay_evaluation', rate='2')['rate'] == 2.0
     assert started('map_from_bag', overwrite='True')['overwrite'] is True
     start = started('with_slam_toolbox', slam_map='/maps/office')
@@ -124,6 +139,38 @@ def test_arguments_become_parameters():
 )
 def test_camera_info_is_looked_for_beside_the_image(image, info):
     assert launching.beside(image) == info
+
+
+def test_in_a_namespace_tf_is_heard_there_as_nav2_has_it(monkeypatch, context):
+    made = []
+    stub = SimpleNamespace(
+        LifecycleNode=lambda **x: made.append(x), Node=lambda **x: made.append(x)
+    )
+    value = SimpleNamespace(ParameterValue=lambda value, value_type: value)
+    monkeypatch.setitem(sys.modules, 'launch_ros', SimpleNamespace())
+    monkeypatch.setitem(sys.modules, 'launch_ros.actions', stub)
+    monkeypatch.setitem(sys.modules, 'launch_ros.parameter_descriptions', value)
+    monkeypatch.setattr(launching, 'shared', lambda *parts: 'file')
+    arguments = {**launching.LIVE_NODE, **launching.SOCKET}
+    given = {name: x.default or '' for name, x in arguments.items()}
+    given |= {'rviz': 'true', 'use_respawn': 'false'}
+    launching.live_node(given, {})
+    launching.socket_node('initial_pose', given, {})
+    assert len(made) == 3 and all({*launching.TF} <= {*x['remappings']} for x in made)
+    viewer = next(x for x in made if x['executable'] == 'rviz2')
+    file = (ROOT / 'rviz' / 'place_recognition.rviz').read_text(encoding='utf-8')
+    shown = re.findall(r'Value: (/place_recognition/\w+)', file)
+    assert len(shown) > 3 and {*shown} <= {old for old, new in viewer['remappings']}
+    remaps = [word for pair in launching.TF for word in ('-r', ':='.join(pair))]
+    node = PlaceRecognition(
+        context=context,
+        cli_args=['--ros-args', '-r', '__ns:=/robot1', *remaps],
+    )
+    with ExitStack() as stack:
+        stack.callback(node.end)
+        open_transforms(node, NodeConfig(pose_input='tf'), stack)
+        topics = {x.topic_name for x in node.subscriptions}
+    assert topics >= {'/robot1/tf', '/robot1/tf_static'}
 
 
 def test_room_for_images_is_made_where_it_is_wanted_and_nobody_else_has(monkeypatch):

@@ -104,6 +104,16 @@ def test_what_is_wrong_is_an_error_in_the_diagnostics(make, spin, drive, tmp_pat
         make(bag='nowhere', map=tmp_path / 'new.vprmap').carry_out()
 
 
+def test_poses_of_another_frame_can_be_asked_for(make, drive, tmp_path):
+    """Odometry of `odom` alone: what is asked for is looked for, not what is there taken."""
+    path = tmp_path / 'new.vprmap'
+    with pytest.raises(BagError, match='gnss'):
+        make(bag=drive, map=path, pose_frame='gnss').carry_out()
+    assert not path.exists()
+    make(bag=drive, map=path, pose_frame='odom').carry_out()
+    assert path.exists()
+
+
 def test_an_order_needs_a_recording_and_a_map():
     with pytest.raises(ConfigError, match='bag is empty'):
         ordered(MapBuilderConfig(map='a.vprmap'))

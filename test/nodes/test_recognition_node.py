@@ -296,6 +296,9 @@ def test_thresholds_change_at_run_time_and_what_needs_reloading_says_so(make_nod
     refused = set_one(node, 'model.name', 'sage_vitb')
     assert not refused.successful and 'deactivate and clean it up' in refused.reason
     assert set_one(node, 'decision.consistent_frames', 7).successful
+    same = {'mode': 'map', 'cameras': [''], 'decision.consistent_frames': 7}  # a file, once more
+    loaded = node.set_parameters_atomically([Parameter(k, value=v) for k, v in same.items()])
+    assert loaded.successful, loaded.reason
     eventually(lambda: node.responder.recognizer.config.decision.consistent_frames == 7)
     impossible = set_one(node, 'decision.max_false_closure_rate', 0.01)
     assert not impossible.successful and 'cannot be promised' in impossible.reason
@@ -341,6 +344,49 @@ def test_diagnostics_name_the_silent_topic(make_node, capfd):
     assert silent.level == DiagnosticStatus.ERROR
     assert silent.message.startswith('no image on /image, which nobody publishes')
     assert 'no image on /image' in capfd.readouterr().err
+
+
+def test_reports_go_on_when_lost_images_are_followed_by_silence(make_node, capfd):
+    node = make_node(mode='map', input_timeout_s=0.1)
+    assert node.start()
+    node.flows[''].lost += 3
+    node._reporter.report()
+    time.sleep(0.2)
+    node._reporter.report()
+    said = capfd.readouterr().err
+    assert 'are lost on the way' in said and 'no image on /image' in said
+
+
+def test_poses_that_were_asked_for_and_do_not_come_are_told(make_node, capfd):
+    node = make_node(mode='map', pose_input='odometry', input_timeout_s=0.1)
+    assert node.start()
+    for _ in range(2):
+        node.worker.ask(lambda: node.responder.poses(10**9)).wait(WAIT_S)
+        time.sleep(0.15)
+    node.inputs[0].flow.arrived()
+    entries, (state, text) = told(node)
+    assert (state, entries['robot: poses /odom'].level) == (
+        VprStatus.DEGRADED,
+        DiagnosticStatus.ERROR,
+    )
+    assert 'no pose on /odom, which nobody publishes' in text
+    assert text in capfd.readouterr().err
+    assert node.trigger_deactivate() == OK
+    assert 'robot: poses /odom' not in told(node)[0]
+
+
+def test_images_too_late_for_the_other_camera_are_told(make_node):
+    node = make_node(mode='map', cameras=['front', 'rear'])
+    assert node.start()
+    front = next(s for s in node.subscriptions if s.topic_name == '/front/image')
+    rear = next(s for s in node.subscriptions if s.topic_name == '/rear/image')
+    for second in (1.0, 1.1, 1.2):
+        front.callback(serialize_message(image_message(1, second)))
+    rear.callback(serialize_message(image_message(1, 1.0)))
+    entries, (state, text) = told(node)
+    assert state == VprStatus.DEGRADED and '/rear/image come after those' in text
+    assert entries['robot: input /rear/image'].level == DiagnosticStatus.WARN
+    assert entries['robot: input /front/image'].level == DiagnosticStatus.OK
 
 
 def test_a_lost_device_takes_the_node_down_and_it_comes_back(make_node, capfd):

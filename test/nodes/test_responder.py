@@ -1,5 +1,6 @@
 """Every image gets an answer, whatever it is and whatever goes wrong."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from rclpy.logging import get_logger
 from rclpy.serialization import serialize_message
 
 from vpr_ros.config import DecisionConfig, KeyframeConfig, NodeConfig
-from vpr_ros.errors import ConfigError, DeviceError, MapError
+from vpr_ros.errors import ConfigError, DeviceError, MapError, MapWriteError
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models import build_model
 from vpr_ros.nodes.inputs.newest import Arrival
@@ -284,6 +285,20 @@ def test_a_growing_map_is_committed_in_time(desk, monkeypatch):
     now[0] = DRIVE.autosave_s
     desk.responder.commit_when_due()
     assert desk.recognizer.place_map.info.revision == 1
+
+
+def test_a_map_that_cannot_be_saved_is_told_until_it_can(desk, monkeypatch):
+    def full():
+        raise MapWriteError('the disk is full')
+
+    desk.responder._committed_s = -math.inf
+    with monkeypatch.context() as patch, pytest.raises(MapWriteError):
+        patch.setattr(desk.recognizer.place_map, 'commit', full)
+        desk.responder.commit_when_due()
+    assert desk.responder.unsaved == 'the disk is full'
+    desk.responder._committed_s = -math.inf
+    desk.responder.commit_when_due()
+    assert desk.responder.unsaved == ''
 
 
 def test_stamps_of_zero_and_of_the_past_are_answered(desk):

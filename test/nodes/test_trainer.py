@@ -149,3 +149,5 @@ def test_an_order_needs_data_and_output():
     job = read_job(TrainerConfig(data="'a b' c", output='a.safetensors', steps=7))
     assert job.data == ('a b', 'c')
     assert job.config.steps == 7
+    assert not job.head_only
+    assert read_job(TrainerConfig(data='a', output='a.safetensors', head_only=True)).head_only

@@ -20,6 +20,16 @@ COMPRESSED = '/compressed'
 RESPAWN_DELAY_S = 2.0  # as nav2
 SWITCH = ('true', 'false', 'True', 'False')  # the latter are what launch files hand on to others
 
+# As nav2: with a namespace tf is heard in it. SetRemap('/tf', '/tf') in a group around the launch
+# file goes before this, where several robots share one tf.
+TF = (('/tf', 'tf'), ('/tf_static', 'tf_static'))
+
+# RViz's file has whole names: with a namespace they are those of the live node in it.
+SHOWN = tuple(
+    (f'/place_recognition/{topic}', f'place_recognition/{topic}')
+    for topic in ('map_cloud', 'markers', 'debug_image', 'pose')
+)
+
 Given = Mapping[str, str]  # values of the arguments
 
 
@@ -41,11 +51,12 @@ ANY_NODE = {
 }
 LIVE_NODE = {
     **ANY_NODE,
+    'namespace': Argument('namespace of the node, and of tf, as nav2 has it'),
     'use_sim_time': Argument('take the time from /clock', 'false', SWITCH),
     'autostart': Argument('configure and activate the node', 'true', SWITCH),
     'image': Argument('topic of the camera, without /compressed', 'image'),
     'camera_info': Argument('topic of its CameraInfo; empty: camera_info beside the image'),
-    'odom': Argument('topic of odometry or poses', 'odom'),
+    'odom': Argument('topic of odometry or poses, heard where pose_input asks for it', 'odom'),
     'rviz': Argument('start RViz, too', 'false', SWITCH),
     'large_data': Argument(
         'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for the node, unless it is set: raw images arrive, '
@@ -54,6 +65,14 @@ LIVE_NODE = {
     ),
 }  # fmt: skip
 
+ODOM_TYPES = ('odometry', 'pose', 'pose_with_covariance', 'tf', 'none')
+LOCALIZING = {
+    **LIVE_NODE,
+    'odom_type': Argument(
+        'parameter pose_input: what the topic odom carries, or tf; empty: as the parameter file '
+        'says', '', ('', *ODOM_TYPES),
+    ),
+}  # fmt: skip
 SOCKET = {
     'socket_params_file': Argument('parameters of the socket; empty: the defaults'),
 }
@@ -109,7 +128,7 @@ def live_node(
     clock = {'use_sim_time': is_on(given['use_sim_time'])}
     environment = room_for_images(given)
     info = given['camera_info'] or beside(given['image'])
-    remaps = [('image', given['image']), ('camera_info', info), ('odom', given['odom'])]
+    remaps = [('image', given['image']), ('camera_info', info), ('odom', given['odom']), *TF]
     node = LifecycleNode(
         package=PACKAGE, executable='place_recognition', name='place_recognition',
         namespace=given['namespace'], output='screen', remappings=remaps,
@@ -124,6 +143,7 @@ def live_node(
     rviz = Node(
         package='rviz2', executable='rviz2', name='rviz2', namespace=given['namespace'],
         arguments=['-d', shared('rviz', 'place_recognition.rviz')], parameters=[clock],
+        remappings=[*TF, *SHOWN],
         additional_env=environment, output='screen',
     )  # fmt: skip
     return [node, rviz]
@@ -173,7 +193,7 @@ def socket_node(
             *parameters(own, settings), {'use_sim_time': is_on(given['use_sim_time'])}
         ],
         remappings=[
-            *((name, f'place_recognition/{topic}') for name, topic in SAID.items()), *remaps
+            *((name, f'place_recognition/{topic}') for name, topic in SAID.items()), *remaps, *TF
         ],
         additional_env=room_for_images(given), output='screen',
         respawn=is_on(given['use_respawn']), respawn_delay=RESPAWN_DELAY_S,

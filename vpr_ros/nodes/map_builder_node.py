@@ -26,8 +26,9 @@ class MapBuilder(BatchNode):
         model = build_model(wanted.name, wanted.device, wanted.weights, wanted.precision)
         compression = Compression(config.dim, stage=self.stage) if config.dim else None
         options = DriveOptions(
-            config.image_topic, config.pose_topic, config.keyframes, config.pose
-        )
+            config.image_topic, config.pose_topic, config.keyframes, config.pose,
+            base_frame=config.base_frame, pose_frame=config.pose_frame,
+        )  # fmt: skip
         progress = self.stage('reading images')
         summary = build_map(bag, model, path, options, progress, config.overwrite, compression)
         self.warn(summary.losses)

@@ -33,8 +33,9 @@ class Parameters(Generic[T]):
 
     What was given to the node and does not fit is remembered and refused by `read`, not when the
     node is constructed: a node that is there can say what is wrong and be given another value.
-    While `locked`, only live settings may be set: `accept` is asked with the settings as they
-    would be, and refuses them with a VprError; `changed` is told of those that are in force.
+    While `locked`, only live settings may change, and a whole file may be loaded again: `accept`
+    is asked with the settings as they would be, and refuses them with a VprError; `changed` is
+    told of those that are in force.
     """
 
     def __init__(self, node: Node, cls: type[T]) -> None:
@@ -99,11 +100,15 @@ class Parameters(Generic[T]):
 
     def _checked(self, parameter: Parameter) -> Any:
         name = parameter.name
-        if self.locked and name not in self._live:
+        value = checked(*self._settings[name], parameter.value, name)
+        if self.locked and name not in self._live and value != self._present(name):
             raise ConfigError(
                 f'{name} is read when the node is configured: deactivate and clean it up first'
             )
-        return checked(*self._settings[name], parameter.value, name)
+        return value
+
+    def _present(self, name: str) -> Any:
+        return checked(*self._settings[name], self._node.get_parameter(name).value, name)
 
     def _in_force(self, parameters: list[Parameter]) -> None:
         for parameter in parameters:

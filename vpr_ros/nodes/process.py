@@ -88,17 +88,18 @@ def _live(node: ReportingLifecycleNode, executor: Executor) -> int:
     if node.get_parameter('autostart').value and not node.start():
         return FAILED
     # Signals reach the main thread only between two lines of Python, so another one waits in C++.
-    stop = threading.Event()
-    spinning = threading.Thread(target=_spin, args=(node, executor, stop), daemon=True)
-    spinning.start()
+    stop, ended = threading.Event(), threading.Event()
+    spinning = threading.Thread(target=_spin, args=(node, executor, stop, ended), daemon=True)
     try:
-        spinning.join()
+        spinning.start()
+        # Not `join`: up to Python 3.12 one that a signal interrupts takes the thread for ended.
+        ended.wait()
     finally:
         _on_signals(signal.SIG_IGN)  # the map is being closed
         # Before the executor: what its shutdown destroys would wake a thread about to wait.
         stop.set()
         executor.wake()
-        spinning.join(LAST_CALL_S)
+        ended.wait(LAST_CALL_S)
     return FAILED
 
 
@@ -135,13 +136,21 @@ def _close_context() -> None:
     get_default_context().destroy()
 
 
-def _spin(node: ReportingLifecycleNode, executor: Executor, stop: threading.Event) -> None:
+def _spin(
+    node: ReportingLifecycleNode,
+    executor: Executor,
+    stop: threading.Event,
+    ended: threading.Event,
+) -> None:
     """Spin, also past what a call-back raises: rclpy 7 does for a transition out of turn."""
-    while executor.context.ok() and not stop.is_set():
-        try:
-            executor.spin_once(timeout_sec=LOOK_UP_S)
-        except Exception as error:
-            node.get_logger().error(f'{type(error).__name__}: {error}')
+    try:
+        while executor.context.ok() and not stop.is_set():
+            try:
+                executor.spin_once(timeout_sec=LOOK_UP_S)
+            except Exception as error:
+                node.get_logger().error(f'{type(error).__name__}: {error}')
+    finally:
+        ended.set()
 
 
 def _on_signals(handler: Any) -> None:

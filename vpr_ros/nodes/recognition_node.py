@@ -57,6 +57,7 @@ class PlaceRecognition(ReportingLifecycleNode):
         self.attempts: Attempts | None = None
         self._calls: Calls | None = None
         self.inputs: tuple[ImageInput, ...] = ()  # while active
+        self.pose_input: PoseInput | None = None  # likewise
         self._reporter: Reporter | None = None
         self.flows: dict[str, Flow] = {}
 
@@ -113,7 +114,9 @@ class PlaceRecognition(ReportingLifecycleNode):
             self, responder, self.worker, self.attempts, stack, lambda: self.active
         )
         self._follow_parameters(stack, responder)
-        self._reporter.watch(responder, self.worker, visuals, lambda: self.inputs)
+        self._reporter.watch(
+            responder, self.worker, visuals, lambda: self.inputs, lambda: self.pose_input
+        )
         stack.callback(self._forget)
         responder.map_changed()
 
@@ -122,10 +125,11 @@ class PlaceRecognition(ReportingLifecycleNode):
         stack.callback(self._stop_listening)
         transforms = open_transforms(self, config, stack)
         frame = lambda: responder.place_map.info.frame  # noqa: E731
-        responder.poses = PoseInput(self, config, transforms, frame, stack).at
+        self.pose_input = PoseInput(self, config, transforms, frame, stack)
+        responder.poses = self.pose_input.at
         for camera, depth in responder.depths.items():
             CameraInput(self, config, camera, responder.take_camera, transforms, depth, stack)
-        rig = Rig(config.cameras, config.camera_gap_s, self.worker.put)
+        rig = Rig(config.cameras, config.camera_gap_s, self.worker.put, self._count_late)
         self.inputs = tuple(
             ImageInput(self, camera, config.image_transport, rig.put, stack, flow)
             for camera, flow in self.flows.items()
@@ -200,8 +204,11 @@ class PlaceRecognition(ReportingLifecycleNode):
     def _forget(self) -> None:
         self.responder = self.worker = self.attempts = self._calls = None
 
+    def _count_late(self, camera: str) -> None:
+        self.flows[camera].late += 1
+
     def _stop_listening(self) -> None:
-        self.inputs = ()
+        self.inputs, self.pose_input = (), None
         self.attempts.abort('the node was deactivated')
         self.worker.forget()
         # The image in work is answered while the publishers are still active.

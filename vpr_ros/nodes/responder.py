@@ -99,6 +99,7 @@ class Responder:
         self.pictures: Pictures | None = None
         self.map_changed: Callable[[], None] = lambda: None
         self.device_error: DeviceError | None = None  # nothing can be described any more
+        self.unsaved = ''  # why the map could not be made durable; empty: it could
         self._seen_through: dict[str, Camera] = {}
         self._outlets = outlets
         self._logger = logger
@@ -198,7 +199,12 @@ class Responder:
         if time.monotonic() - self._committed_s >= self.config.autosave_s:
             self._committed_s = time.monotonic()
             revision = self.place_map.info.revision
-            self.place_map.commit()
+            try:
+                self.place_map.commit()
+            except VprError as error:
+                self.unsaved = str(error)
+                raise
+            self.unsaved = ''
             if self.place_map.info.revision != revision:
                 self.map_changed()
 

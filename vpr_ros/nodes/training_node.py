@@ -6,7 +6,7 @@ import math
 import shlex
 import threading
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -172,9 +172,10 @@ def read_job(config: TrainerConfig) -> Job:
         TrainConfig(**settings), data, output,
         Path(config.run_folder) if config.run_folder else None,
         SourceOptions(image_topic=config.image_topic, pose_topic=config.pose_topic), config.half,
+        config.head_only,
     )  # fmt: skip
     if config.resume and (job.run_folder / STATE_NAME).exists():
-        return Job(job.config, data, output, job.folder, job.sources, job.half, resume=True)
+        return replace(job, resume=True)
     return job
 
 

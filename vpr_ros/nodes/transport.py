@@ -141,6 +141,31 @@ def explain_silence(node: Node, topic: str, type_: str, qos: QoSProfile) -> str:
     return f'no image on {topic}, incompatible quality of service ({profiles}): {change}'
 
 
+def explain_no_pose(node: Node, topic: str, type_: str, inputs: Mapping[str, str]) -> str:
+    """Why no pose arrives on a topic, as far as this side can tell.
+
+    Args:
+        node: that waits, best effort.
+        topic: fully qualified.
+        type_: expected, for example nav_msgs/msg/Odometry.
+        inputs: what pose_input is to be for each type.
+    """
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        return (
+            f'no pose on {topic}, which nobody publishes: remap odom, or set pose_input to tf or '
+            'none'
+        )
+    found = {publisher.topic_type for publisher in publishers}
+    if type_ in found:
+        return f'no pose on {topic}, though {_named(publishers)} publishes it: is it paused?'
+    other = publishers[0].topic_type
+    change = f'set pose_input to {inputs[other]}' if other in inputs else 'remap odom'
+    return (
+        f'no pose on {topic}: {_named(publishers)} publishes {other}, expected {type_}: {change}'
+    )
+
+
 def describe_qos(profile: QoSProfile) -> str:
     """A profile in words: what is known of it, and what is not usual.
 
@@ -169,6 +194,15 @@ def explain_loss(count: int, topic: str) -> str:
         f'{TRANSPORTS}={LARGER}, where net.core.rmem_max is at least {LARGER_BYTES}'
     )
     return f'images of {topic} are lost on the way, {count} since the last report: {reason}'
+
+
+def explain_delay(count: int, topic: str) -> str:
+    """Why images of a topic were not looked at although they came."""
+    return (
+        f'images of {topic} come after those of the other cameras of their moment were answered, '
+        f'and are not looked at, {count} since the last report: shorten their way '
+        '(image_transport compressed, a faster driver), or compare the clocks of the cameras'
+    )
 
 
 _RELIABILITY = {

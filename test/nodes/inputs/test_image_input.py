@@ -143,6 +143,16 @@ def test_loss_is_a_warning_told_once_and_counted_on(make, stack):
     assert '1 since' in images.trouble(LONG_S).text
 
 
+def test_images_too_late_for_the_other_cameras_are_a_warning(make, stack):
+    flow = Flow()
+    images = ImageInput(make('listens'), 'rear', 'raw', print, stack, flow)
+    flow.late += 4
+    trouble = images.trouble(LONG_S)
+    assert trouble.late and not trouble.error
+    assert '/rear/image come after' in trouble.text and '4 since' in trouble.text
+    assert images.trouble(LONG_S) is None
+
+
 def test_it_is_deaf_when_the_stack_is_closed(make):
     node, driver = make('listens'), make('driver')
     publisher = driver.create_publisher(Image, '/image', RELIABLE)

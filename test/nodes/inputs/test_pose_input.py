@@ -17,6 +17,7 @@ from vpr_ros.config import NodeConfig
 from vpr_ros.errors import ConfigError
 from vpr_ros.nodes.inputs.pose_input import PoseInput, require_poses
 from vpr_ros.nodes.outputs.messages import NS, POSE_TYPES, to_time
+from vpr_ros.nodes.session import spinning_node
 from vpr_ros.records import Pose
 
 ODOMETRY = NodeConfig(pose_input='odometry')
@@ -97,10 +98,60 @@ def test_a_map_is_not_extended_with_poses_of_another_frame(listen, capfd):
     assert "poses are in frame 'odom' and the map in 'map'" in capfd.readouterr().err
 
 
+def why(poses, stamp_ns=NS):
+    """Report after an image at a stamp, once every image has been without a pose for a while."""
+    assert poses.at(stamp_ns) is None
+    return poses.report(0.0)
+
+
+def test_why_images_have_no_pose(listen):
+    poses, publisher = listen(ODOMETRY)
+    eventually(lambda: 'paused' in why(poses).trouble)  # the publisher of this test
+    publisher.publish(pose_message(Odometry, 1.0, 5.0))
+    assert eventually(lambda: poses.at(5 * NS))
+    assert poses.report(0.0).trouble == ''
+    late = why(poses).trouble
+    assert late.startswith('the newest pose on /odom is 4.0 s newer than the image')
+    assert 'no stamp' in why(poses, 0).trouble
+    report = why(poses)
+    assert (report.source, report.known) == ('/odom', 1) and report.unknown >= 4
+    assert poses.report(60.0).trouble == ''  # not yet
+
+
+def test_another_type_of_poses_is_named_with_the_remedy(context):
+    node = rclpy.create_node('poses', context=context)
+    with spinning_node('driver') as driver, ExitStack() as stack:
+        stack.callback(node.destroy_node)
+        poses = PoseInput(node, ODOMETRY, Frames(), lambda: 'map', stack)
+        assert 'which nobody publishes: remap odom' in why(poses).trouble
+        driver.create_publisher(PoseStamped, 'odom', 10)
+        told = eventually(lambda: 'expected' in (x := why(poses).trouble) and x)
+    assert 'publishes geometry_msgs/msg/PoseStamped, expected nav_msgs/msg/Odometry' in told
+    assert told.endswith('set pose_input to pose')
+
+
+def test_poses_of_another_frame_are_the_reason(listen):
+    poses, publisher = listen(replace(ODOMETRY, mode='both'))
+    publisher.publish(pose_message(Odometry, 1.0, 1.0, 'odom'))
+    eventually(lambda: "poses are in frame 'odom'" in why(poses).trouble)
+
+
+def test_why_tf_has_no_pose(listen):
+    poses, _ = listen(TF)
+    known = {None: None}
+    poses._transforms.lookup = lambda parent, child, stamp_ns: known.get(stamp_ns)
+    assert why(poses).trouble.startswith('tf does not lead from odom to base_link')
+    known[None] = Pose((1.0, 2.0, 3.0))
+    assert 'not at the moments of the images' in why(poses).trouble
+    assert why(poses).source == 'odom to base_link'
+    assert 'no stamp' in why(poses, 0).trouble
+
+
 def test_none_is_deaf(listen):
     poses, publisher = listen(NodeConfig())
     assert not publisher.get_subscription_count()
     assert poses.at(NS) is None
+    assert poses.report(0.0) is None
 
 
 def test_tf_is_asked_for_the_moment_of_the_image(listen):

@@ -15,6 +15,7 @@ from waiting import eventually
 
 from vpr_ros.models.engines.runtime import Placement
 from vpr_ros.nodes.inputs.image_input import ImageInput
+from vpr_ros.nodes.inputs.pose_watch import PoseReport
 from vpr_ros.nodes.outputs.diagnostics import diagnostics
 from vpr_ros.nodes.outputs.statistics import STAGES, Figures, Recent, Spread
 from vpr_ros.nodes.outputs.status import InputReport, MapReport, Situation
@@ -105,6 +106,8 @@ def test_every_figure_has_a_name_and_a_unit():
     [
         (recently(errors=2, last_error='no memory'), 'recognition', ERROR, 'no memory'),
         (recently(lost=5), 'recognition', WARN, '5 images lost on the way lately'),
+        (recently(unusable=51, last_unusable='it is black'), 'recognition', WARN, 'it is black'),
+        (recently(unusable=50, last_unusable='it is black'), 'recognition', OK, 'recognising'),
         (recently(dropped=100), 'recognition', WARN, '50% of the images are dropped, 14.8 Hz'),
         (recently(dropped=100), 'recognition', WARN, 'set query_rate'),
         (recently(dropped=2), 'recognition', OK, 'recognising at 14.8 Hz'),
@@ -114,6 +117,10 @@ def test_every_figure_has_a_name_and_a_unit():
         (replace(WELL, loading='a map'), 'recognition', OK, 'reading a map'),
         (replace(WELL, map=replace(WELL.map, places=0)), 'map', WARN, 'is empty'),
         (replace(WELL, mode='map', map=replace(WELL.map, places=0)), 'map', OK, '0 places'),
+        (replace(WELL, map=replace(WELL.map, unsaved='no room')), 'map', ERROR, 'saved: no room'),
+        (replace(WELL, poses=PoseReport('/o', 3, 1)), 'poses /o', OK, '3 of 4 images had a pose'),
+        (replace(WELL, poses=PoseReport('/o', 0, 1)), 'poses /o', OK, 'waiting for the first'),
+        (replace(WELL, poses=PoseReport('/o', 3, 9, 'no pose')), 'poses /o', ERROR, 'no pose'),
         (replace(WELL, map=None), 'map', WARN, '~/load_map'),
         (replace(WELL, placement=None), 'model', OK, 'no model is loaded'),
         (

@@ -121,6 +121,15 @@ def test_what_is_older_than_a_minute_is_not_recent(statistics, clock):
     assert statistics.figures().verdicts == {Verdict.ERROR: 1}
 
 
+def test_images_that_show_nothing_are_counted_with_the_newest_reason(statistics):
+    for reason in ('it is white', 'it is black'):
+        statistics.add(answer(Verdict.BAD_IMAGE, reason=reason), arrival())
+    statistics.add(answer(), arrival())
+    recent = statistics.figures().recent
+    assert (recent.answers, recent.unusable, recent.errors) == (3, 2, 0)
+    assert recent.last_unusable == 'it is black'
+
+
 def test_localized_for_a_while(statistics, clock):
     statistics.add(answer(Verdict.ACCEPTED, stamp_ns=5), arrival())
     clock.now_s += 3.0

@@ -15,11 +15,13 @@ from vpr_ros.maps.compress import Compression, compress
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models.engines.runtime import Placement
 from vpr_ros.nodes.inputs.flow import Flow, Trouble
+from vpr_ros.nodes.inputs.pose_watch import PoseReport
 from vpr_ros.nodes.outputs.statistics import Figures, Recent, Spread
 from vpr_ros.nodes.outputs.status import (
     InputReport,
     MapReport,
     Situation,
+    known_of,
     map_info,
     memory_mb,
     state_of,
@@ -33,6 +35,9 @@ SILENT = InputReport('/image', trouble='no image on /image', silent=True)
 FAILING = Figures(recent=Recent(answers=2, errors=2, last_error='no memory'))
 DROPPING = Figures(recent=Recent(answers=4, dropped=6, rate_hz=4.2))
 LOSING = Figures(recent=Recent(answers=4, lost=3))
+DARK = Figures(recent=Recent(answers=4, unusable=3, last_unusable='the image is black'))
+LATE = InputReport('/b', trouble='images of /b come after those', is_late=True)
+POSELESS = PoseReport('/odom', 0, 9, 'no pose on /odom')
 FALLEN = replace(CPU, fell_back=True, reason='the GPU failed: CUDA error: gone')
 EMPTY = MapReport('a.vprmap', 'u', 1, 0)
 FULL = replace(EMPTY, places=12)
@@ -51,6 +56,15 @@ BEST = Situation('localize', localized=True, map=FULL, placement=CPU, inputs=(In
         ({'figures': LOSING}, VprStatus.DEGRADED, '3 images were lost'),
         ({'placement': FALLEN}, VprStatus.DEGRADED, 'CUDA error: gone'),
         ({'map': EMPTY}, VprStatus.DEGRADED, 'a.vprmap is empty'),
+        (
+            {'figures': DARK},
+            VprStatus.DEGRADED,
+            '3 of the last 4 images cannot be used: the image',
+        ),
+        ({'inputs': (InputReport('/a'), LATE)}, VprStatus.DEGRADED, 'of /b come after'),
+        ({'poses': POSELESS}, VprStatus.DEGRADED, 'no pose on /odom'),
+        ({'poses': replace(POSELESS, trouble='')}, VprStatus.LOCALIZED, 'the place is known'),
+        ({'map': replace(FULL, unsaved='disk full')}, VprStatus.DEGRADED, 'not saved: disk full'),
         ({'map': EMPTY, 'mode': 'both'}, VprStatus.LOCALIZED, 'the place is known'),
         ({'figures': FAILING}, VprStatus.ERROR, 'every image fails: no memory'),
         ({'inputs': (InputReport('/a'), SILENT)}, VprStatus.STALE_INPUT, 'no image on /image'),
@@ -81,7 +95,7 @@ def test_what_prevents_more_goes_first():
 
 
 def test_some_errors_and_half_of_the_images_are_no_trouble_yet():
-    recent = Recent(answers=4, errors=3, dropped=4)
+    recent = Recent(answers=4, errors=3, dropped=4, unusable=2)
     assert state_of(replace(BEST, figures=Figures(recent=recent)))[0] == VprStatus.LOCALIZED
 
 
@@ -89,6 +103,13 @@ def test_several_shortcomings_are_all_told():
     situation = replace(BEST, placement=FALLEN, map=EMPTY, figures=LOSING)
     text = state_of(situation)[1]
     assert 'CUDA error' in text and 'is empty' in text and 'lost' in text
+
+
+def test_what_is_known_of_a_camera_is_told():
+    camera = Camera((3, 4), 1.0, 1.0, 2.0, 1.5)
+    assert known_of(None).startswith('not known: no CameraInfo')
+    assert known_of(camera) == 'known, its mounting not (no tf)'
+    assert known_of(replace(camera, base=Pose((1.0, 0.0, 0.0)))) == 'known, and its mounting'
 
 
 def test_the_message_has_every_figure():

@@ -124,6 +124,9 @@ def test_what_is_wrong_is_told_before_or_by_the_node(mapped, tmp_path, weights):
         run_live(bag, settings(weights), tmp_path / 'b', Topics('/camera/image_raw', DRIVE.image))
     with pytest.raises(RosError, match='ended with exit code 1: cannot configure: no map at'):
         run_live(bag, settings(weights, map='nowhere.vprmap'), tmp_path / 'c', DRIVE)
+    (tmp_path / 'd').write_text('a file')
+    with pytest.raises(ConfigError, match='d is a file: expected a folder for answers'):
+        run_live(bag, settings(weights), tmp_path / 'd', DRIVE)
 
 
 @pytest.fixture

@@ -354,6 +354,18 @@ def test_a_behaviour_tree_is_answered_at_once_and_one_attempt_serves_all(robot, 
     eventually(lambda: robot.responder.forgotten == 2)
 
 
+def test_a_robot_that_is_not_found_after_one_that_was_is_one_line(robot, call, capfd):
+    call(Empty, REINITIALIZE)
+    waiting_attempt(robot)
+    robot.answer(match())
+    eventually(lambda: not robot.attempts.running)
+    call(Empty, REINITIALIZE)
+    eventually(lambda: robot.attempts.latest.ending is Ending.TIMED_OUT)
+    eventually(lambda: not robot.calls._reinitializing)
+    told = capfd.readouterr().err
+    assert 'not localised within' in told and 'Traceback' not in told
+
+
 def test_a_goal_succeeds_with_feedback_before(robot, goals):
     handle, future = goals.send(max_duration_s=10.0)
     assert handle.accepted
@@ -428,6 +440,15 @@ def test_nobody_is_left_waiting_when_the_node_is_shut_down(robot, call, goals):
     robot.worker.free.set()
     eventually(reset.done)
     assert reset.result().success
+    eventually(lambda: not services_of(robot))
+
+
+def test_a_goal_alone_has_its_result_before_the_action_goes(robot, goals):
+    _, goal = goals.send(max_duration_s=100.0)
+    waiting_attempt(robot)
+    robot.shut_down()
+    status, result = ended(goal)
+    assert (status, result.status) == (GoalStatus.STATUS_ABORTED, Ending.ABORTED)
     eventually(lambda: not services_of(robot))
 
 

@@ -19,6 +19,7 @@ class Trouble:
 
     error: bool
     text: str
+    late: bool = False  # images come too late for those of the other cameras
 
 
 class Flow:
@@ -32,6 +33,7 @@ class Flow:
         """
         self.received = 0
         self.lost = 0  # on the way, as far as DDS tells
+        self.late = 0  # after those of the other cameras of their moment were answered
         self._clock = clock
         self._first_s = self._newest_s = -math.inf
         self._recent: deque[float] = deque(maxlen=LIMIT)

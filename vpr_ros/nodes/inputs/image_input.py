@@ -19,7 +19,7 @@ from vpr_ros.errors import ConfigError
 from vpr_ros.nodes.inputs.flow import Flow, Trouble
 from vpr_ros.nodes.inputs.received import Received
 from vpr_ros.nodes.outputs.messages import IMAGE_TYPES, type_name
-from vpr_ros.nodes.transport import explain_loss, explain_silence
+from vpr_ros.nodes.transport import explain_delay, explain_loss, explain_silence
 
 SUFFIX = '/compressed'
 DEPTH = 5  # as sensor data; with 1, images that DDS replaces would be missing from every count
@@ -59,6 +59,7 @@ class ImageInput:
         self._node, self._put = node, put
         self._since_s = time.monotonic()
         self._earlier_lost = self._explained_lost = self.flow.lost
+        self._explained_late = self.flow.late
         self._arrivals = 0
         self._incompatible = False  # a publisher that turned up after the newest image
         self._type = IMAGE_TYPES[transport]
@@ -76,13 +77,17 @@ class ImageInput:
         """What is wrong with this camera's images; None: nothing.
 
         An error when none came for `timeout_s`, or when a publisher whose quality of service does
-        not fit was found and none came since; a warning when some were lost since the last call.
+        not fit was found and none came since; a warning when some were lost, or came too late for
+        those of the other cameras, since the last call.
         """
         if self._is_silent(timeout_s):
             text = explain_silence(self._node, self.topic, type_name(self._type), self._qos)
             return Trouble(error=True, text=text)
         lost = self.flow.lost - self._explained_lost
-        self._explained_lost = self.flow.lost
+        late = self.flow.late - self._explained_late
+        self._explained_lost, self._explained_late = self.flow.lost, self.flow.late
+        if late > 0:
+            return Trouble(error=False, text=explain_delay(late, self.topic), late=True)
         return Trouble(error=False, text=explain_loss(lost, self.topic)) if lost > 0 else None
 
     def _is_silent(self, timeout_s: float) -> bool:

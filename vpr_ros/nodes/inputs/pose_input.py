@@ -14,8 +14,10 @@ from vpr_ros.config import NodeConfig
 from vpr_ros.errors import ConfigError
 from vpr_ros.nodes.inputs.odometry import PoseBuffer
 from vpr_ros.nodes.inputs.pose_cdr import read_pose
+from vpr_ros.nodes.inputs.pose_watch import PoseReport, PoseWatch, explain_frames, explain_gap
 from vpr_ros.nodes.inputs.transforms import Transforms, require_transforms
 from vpr_ros.nodes.outputs.messages import POSE_TYPES, type_name
+from vpr_ros.nodes.transport import explain_no_pose
 from vpr_ros.records import Pose
 
 LOG_PERIOD_S = 5.0
@@ -63,7 +65,10 @@ class PoseInput:
             stack: of the node's activity.
         """
         self._config, self._transforms, self._map_frame = config, transforms, map_frame
-        self._logger = node.get_logger()
+        self._node, self._logger = node, node.get_logger()
+        self._topic = node.resolve_topic_name(TOPIC)
+        self._watch = PoseWatch()
+        self._refused = ''  # why the newest pose was not taken; empty: it was
         self._poses = PoseBuffer(config.pose.max_gap_s)
         if config.pose_input in POSE_TYPES:
             self._type = POSE_TYPES[config.pose_input]
@@ -76,7 +81,39 @@ class PoseInput:
         stack.callback(jump.unregister)
 
     def at(self, stamp_ns: int) -> Pose | None:
-        """Pose of the base at a stamp, or None where none is known near enough."""
+        """Pose of the base at the stamp of an image, or None where none is known near enough."""
+        pose = self._at(stamp_ns)
+        self._watch.saw(stamp_ns, pose)
+        return pose
+
+    def report(self, timeout_s: float) -> PoseReport | None:
+        """How many images had a pose, and why none has had one for `timeout_s`.
+
+        None where no poses were asked for.
+        """
+        config, watch = self._config, self._watch
+        if config.pose_input == 'none':
+            return None
+        from_tf = config.pose_input == 'tf'
+        source = f'{config.odom_frame} to {config.base_frame}' if from_tf else self._topic
+        trouble = self._why() if watch.missing(timeout_s) else ''
+        return PoseReport(source, watch.known, watch.unknown, trouble)
+
+    def _why(self) -> str:
+        config, stamp_ns = self._config, self._watch.stamp_ns
+        if self._refused:
+            return self._refused
+        if config.pose_input == 'tf':
+            parent, child = config.odom_frame, config.base_frame
+            connected = self._transforms.lookup(parent, child, None) is not None
+            return explain_frames(stamp_ns, parent, child, connected)
+        latest = self._poses.latest()
+        if latest is None:
+            wanted = {type_name(type_): name for name, type_ in POSE_TYPES.items()}
+            return explain_no_pose(self._node, self._topic, type_name(self._type), wanted)
+        return explain_gap(stamp_ns, latest[0], self._topic, config.pose.max_gap_s)
+
+    def _at(self, stamp_ns: int) -> Pose | None:
         config = self._config
         if config.pose_input != 'tf':
             return self._poses.at(stamp_ns)
@@ -90,6 +127,7 @@ class PoseInput:
         self._transforms.reset()
 
     def _take(self, data: bytes) -> None:
+        self._refused = ''
         stamped = read_pose(data, self._type)
         if stamped is None:
             self._warn(f'{len(data)} bytes that are no {type_name(self._type)} were dropped')
@@ -105,6 +143,7 @@ class PoseInput:
     def _fits(self, frame: str) -> bool:
         """Whether places with poses in a frame may be recorded, if they are recorded."""
         mode = self._config.mode
+        self._refused = ''
         if mode == 'localize' or frame == (map_frame := self._map_frame()):
             return True
         if mode == 'map':
@@ -121,4 +160,5 @@ class PoseInput:
         return False
 
     def _warn(self, text: str) -> None:
+        self._refused = text
         self._logger.warning(text, throttle_duration_sec=LOG_PERIOD_S)

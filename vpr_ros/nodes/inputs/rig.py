@@ -22,13 +22,17 @@ class Rig:
     it, or a newer one that does not fit. So no more than one image of each camera is kept, and
     for no longer than until the next one of the same camera.
 
-    An image that is older than what was handed over already is dropped and counted as `late`:
+    An image that is older than what was handed over already is dropped, and `late` is told of it:
     time must not seem to go back. When it does go back, for one camera or by more than a second,
     everything starts anew. An image without a stamp goes alone, and one of an only camera at once.
     """
 
     def __init__(
-        self, cameras: Sequence[str], gap_s: float, put: Callable[[tuple[Received, ...]], None]
+        self,
+        cameras: Sequence[str],
+        gap_s: float,
+        put: Callable[[tuple[Received, ...]], None],
+        late: Callable[[str], None] = lambda camera: None,
     ) -> None:
         """Begin with nothing.
 
@@ -36,11 +40,11 @@ class Rig:
             cameras: names, in the order in which images are handed over.
             gap_s: largest time between two images of a group.
             put: takes the images of a group.
+            late: told of every image that is dropped, by its camera.
         """
-        self.late = 0
         self._cameras = tuple(cameras)
         self._gap_ns = round(gap_s * NS)
-        self._put = put
+        self._put, self._late = put, late
         self._waiting: dict[str, Received] = {}
         self._forget()
 
@@ -65,7 +69,7 @@ class Rig:
         follows = bool(stamps) and stamp > min(stamps) + self._gap_ns
         self._hand_over_if(follows or image.camera in self._waiting)
         if self._handed_ns is not None and stamp < self._handed_ns:
-            self.late += 1
+            self._late(image.camera)
         elif self._waiting and stamp < max(stamps) - self._gap_ns:
             self._handed_ns = stamp
             self._put((image,))

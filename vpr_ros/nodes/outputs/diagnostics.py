@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from vpr_ros.nodes.inputs.pose_watch import PoseReport
 from vpr_ros.nodes.outputs.statistics import STAGES, Figures, Recent
 from vpr_ros.nodes.outputs.status import (
     InputReport,
@@ -15,7 +16,10 @@ from vpr_ros.nodes.outputs.status import (
     dropping,
     empty_map,
     memory_mb,
+    mostly_unusable,
     state_of,
+    unsaved,
+    unusable,
 )
 from vpr_ros.records import Verdict
 
@@ -26,15 +30,17 @@ Told = tuple[bytes, str]  # level and sentence
 
 
 def diagnostics(name: str, situation: Situation, now: Time) -> DiagnosticArray:
-    """An entry for each camera, the recognition, the map and the model.
+    """An entry for each camera, poses if asked for, the recognition, the map and the model.
 
     Args:
         name: of the node, fully qualified, without the first slash.
         situation: what to tell.
         now: time of the node's clock.
     """
+    poses = [situation.poses] if situation.poses else []
     entries = [
         *((f'input {x.topic}', _of_input(x), _input_values(x)) for x in situation.inputs),
+        *((f'poses {x.source}', _of_poses(x), _pose_values(x)) for x in poses),
         ('recognition', _of_recognition(situation), _recognition_values(situation.figures)),
         ('map', _of_map(situation), _map_values(situation)),
         ('model', _of_model(situation), _model_values(situation)),
@@ -68,9 +74,23 @@ def _input_values(report: InputReport) -> dict[str, str]:
         'topic': report.topic,
         'images received': str(report.received),
         'images lost on the way': str(report.lost),
+        'images too late for the other cameras': str(report.late),
         'rate, Hz': f'{report.rate_hz:.2f}',
         'age of the newest image, s': _number(report.age_s, 3),
+        **({'camera': report.camera} if report.camera else {}),
     }
+
+
+def _of_poses(report: PoseReport) -> Told:
+    if report.trouble:
+        return ERROR, report.trouble
+    if not report.known:
+        return OK, 'waiting for the first image that has a pose'
+    return OK, f'{report.known} of {report.known + report.unknown} images had a pose'
+
+
+def _pose_values(report: PoseReport) -> dict[str, str]:
+    return {'images with a pose': str(report.known), 'images without': str(report.unknown)}
 
 
 def _of_recognition(situation: Situation) -> Told:
@@ -82,6 +102,8 @@ def _of_recognition(situation: Situation) -> Told:
             f'{recent.errors} of the last {recent.answers} images failed, see the log: '
             f'{recent.last_error}'
         )
+    if mostly_unusable(recent):
+        return WARN, unusable(recent)
     if recent.lost:
         return WARN, f'{recent.lost} images lost on the way lately, see the input; {_done(recent)}'
     if recent.dropped_share > WORTH_A_WARNING:
@@ -142,6 +164,8 @@ def _of_map(situation: Situation) -> Told:
         return WARN, 'there is no map: call ~/load_map or set the parameter map'
     if empty := empty_map(situation):
         return WARN, empty
+    if place_map.unsaved:
+        return ERROR, unsaved(place_map)
     return OK, f'mode {situation.mode}, {place_map.places} places in {place_map.path}'
 
 

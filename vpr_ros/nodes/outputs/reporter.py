@@ -12,11 +12,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from vpr_msgs.msg import VprStatus
 from vpr_ros.config import NodeConfig
+from vpr_ros.nodes.inputs.flow import Trouble
 from vpr_ros.nodes.inputs.image_input import ImageInput
 from vpr_ros.nodes.inputs.newest import NewestWorker
+from vpr_ros.nodes.inputs.pose_input import PoseInput
+from vpr_ros.nodes.inputs.pose_watch import PoseReport
 from vpr_ros.nodes.lifecycle import ReportingLifecycleNode
 from vpr_ros.nodes.outputs.diagnostics import diagnostics
-from vpr_ros.nodes.outputs.status import InputReport, MapReport, Situation, status
+from vpr_ros.nodes.outputs.status import InputReport, MapReport, Situation, known_of, status
 from vpr_ros.nodes.outputs.visuals import Visuals
 from vpr_ros.nodes.responder import Responder
 
@@ -35,6 +38,7 @@ class Reporter:
         self._worker: NewestWorker | None = None
         self._visuals: Visuals | None = None
         self._inputs: Callable[[], tuple[ImageInput, ...]] = tuple
+        self._poses: Callable[[], PoseInput | None] = lambda: None
         self._loading = ''
         self._heard: tuple[InputReport, ...] = ()  # counts outlive a deactivation
         self._status = node.create_publisher(VprStatus, '~/status', KEPT)
@@ -57,6 +61,7 @@ class Reporter:
         worker: NewestWorker,
         visuals: Visuals,
         inputs: Callable[[], tuple[ImageInput, ...]],
+        poses: Callable[[], PoseInput | None],
     ) -> None:
         """From now on report on these.
 
@@ -65,9 +70,10 @@ class Reporter:
             worker: owns the map.
             visuals: show the map while nothing is asked.
             inputs: those of an active node; empty while it is not.
+            poses: likewise.
         """
         self._responder, self._worker, self._visuals = responder, worker, visuals
-        self._inputs = inputs
+        self._inputs, self._poses = inputs, poses
         self._loading = ''
 
     def situation(self) -> Situation:
@@ -75,7 +81,7 @@ class Reporter:
         responder, listening = self._responder, self._inputs()
         if responder is None:
             return Situation(self._config.mode, active=False, loading=self._loading)
-        inputs = tuple(self._look_at(x, responder.config) for x in listening) or self._heard
+        inputs = tuple(self._look_at(x, responder) for x in listening) or self._heard
         self._heard = inputs
         responder.statistics.lose(sum(x.lost for x in inputs))
         model = responder.recognizer.model
@@ -87,8 +93,9 @@ class Reporter:
                 time.monotonic(), responder.config.localized_s
             ),
             inputs=inputs,
+            poses=self._ask_for_poses(responder.config.input_timeout_s),
             figures=responder.statistics.figures(),
-            map=MapReport.of(responder.place_map),
+            map=MapReport.of(responder.place_map, responder.unsaved),
             model_id=model.id,
             placement=model.placement,
         )
@@ -110,14 +117,30 @@ class Reporter:
         if responder.device_error is not None and self._inputs():
             self._node.break_down(responder.device_error)
 
-    def _look_at(self, camera: ImageInput, config: NodeConfig) -> InputReport:
-        trouble = camera.trouble(config.input_timeout_s)
+    def _look_at(self, camera: ImageInput, responder: Responder) -> InputReport:
+        trouble = camera.trouble(responder.config.input_timeout_s)
         if trouble:
+            self._log(trouble)
+        known = ''
+        if responder.config.camera_info:
+            known = known_of(responder.cameras.get(camera.camera))
+        return InputReport.of(camera.topic, camera.flow, trouble, known)
+
+    def _ask_for_poses(self, timeout_s: float) -> PoseReport | None:
+        poses = self._poses()
+        report = poses.report(timeout_s) if poses else None
+        if report and report.trouble:
             log = self._node.get_logger()
-            (log.error if trouble.error else log.warning)(
-                trouble.text, throttle_duration_sec=TROUBLE_PERIOD_S
-            )
-        return InputReport.of(camera.topic, camera.flow, trouble)
+            log.error(report.trouble, throttle_duration_sec=TROUBLE_PERIOD_S)
+        return report
+
+    def _log(self, trouble: Trouble) -> None:
+        log = self._node.get_logger()
+        # Two lines: rclpy allows each line that logs one severity only.
+        if trouble.error:
+            log.error(trouble.text, throttle_duration_sec=TROUBLE_PERIOD_S)
+        else:
+            log.warning(trouble.text, throttle_duration_sec=TROUBLE_PERIOD_S)
 
     def _now(self):
         return self._node.get_clock().now().to_msg()

@@ -42,6 +42,8 @@ class Recent:
     lost: int = 0  # images that never arrived, in the last `LOSSES_S`
     rate_hz: float = 0.0
     last_error: str = ''  # reason of the newest error
+    unusable: int = 0  # of the answers, with Verdict.BAD_IMAGE
+    last_unusable: str = ''  # reason of the newest of them
     stages: Mapping[str, Spread] = field(default_factory=dict)  # by STAGES; empty: no answers
 
     @property
@@ -91,6 +93,7 @@ class Figures:
 class _Answer:
     at_s: float
     failed: str | None
+    unusable: str | None
     dropped: int
     skipped: int
     ms: tuple[float, ...]  # in the order of STAGES
@@ -143,14 +146,16 @@ class Statistics:
         spent = recognition.timings
         steps = [getattr(spent, f'{stage}_ms') for stage in STAGES[1:-1]]
         ms = (arrival.waited_ms, *steps, arrival.waited_ms + sum(steps))
-        failed = recognition.reason if recognition.verdict is Verdict.ERROR else None
+        verdict, reason = recognition.verdict, recognition.reason
+        failed = reason if verdict is Verdict.ERROR else None
+        unusable = reason if verdict is Verdict.BAD_IMAGE else None
         with self._lock:
             now_s = self._clock()
-            self._verdicts[recognition.verdict] += 1
+            self._verdicts[verdict] += 1
             self._dropped += arrival.dropped
             before, self._unanswered = self._unanswered, _Unanswered()
             dropped = before.dropped + arrival.dropped
-            self._recent.append(_Answer(now_s, failed, dropped, before.skipped, ms))
+            self._recent.append(_Answer(now_s, failed, unusable, dropped, before.skipped, ms))
             if recognition.accepted:
                 self._accepted_s, self._accepted_ns = now_s, recognition.stamp_ns
 
@@ -226,6 +231,7 @@ class Statistics:
         ms = np.array([x.ms for x in answers])
         spreads = zip(*np.percentile(ms, (50, 95, 100), axis=0).tolist(), strict=True)
         errors = [x.failed for x in answers if x.failed is not None]
+        unusable = [x.unusable for x in answers if x.unusable is not None]
         span_s = now_s - answers[0].at_s
         return Recent(
             answers=len(answers),
@@ -235,5 +241,7 @@ class Statistics:
             lost=lost,
             rate_hz=(len(answers) - 1) / span_s if span_s > 0 else 0.0,
             last_error=errors[-1] if errors else '',
+            unusable=len(unusable),
+            last_unusable=unusable[-1] if unusable else '',
             stages={stage: Spread(*x) for stage, x in zip(STAGES, spreads, strict=True)},
         )

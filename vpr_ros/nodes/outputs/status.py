@@ -14,8 +14,10 @@ from vpr_msgs.msg import MapInfo, VprStatus
 from vpr_ros.maps.place_map import IN_MEMORY, PlaceMap
 from vpr_ros.models.engines.runtime import Placement
 from vpr_ros.nodes.inputs.flow import Flow, Trouble
+from vpr_ros.nodes.inputs.pose_watch import PoseReport
 from vpr_ros.nodes.outputs.messages import to_time
 from vpr_ros.nodes.outputs.statistics import Figures, Recent
+from vpr_ros.records import Camera
 
 State = tuple[int, str]  # of VprStatus, and one sentence
 
@@ -31,9 +33,12 @@ class InputReport:
     age_s: float = math.inf  # of the newest image; inf: there was none
     trouble: str = ''  # one sentence; empty: none
     silent: bool = False  # the trouble is that no image comes
+    late: int = 0  # after those of the other cameras
+    is_late: bool = False  # the trouble is that they are
+    camera: str = ''  # what is known of its model, in words; empty: it is not asked for
 
     @classmethod
-    def of(cls, topic: str, flow: Flow, trouble: Trouble | None) -> InputReport:
+    def of(cls, topic: str, flow: Flow, trouble: Trouble | None, camera: str = '') -> InputReport:
         return cls(
             topic,
             flow.received,
@@ -42,7 +47,17 @@ class InputReport:
             flow.age_s(),
             trouble.text if trouble else '',
             bool(trouble and trouble.error),
+            flow.late,
+            bool(trouble and trouble.late),
+            camera,
         )
+
+
+def known_of(camera: Camera | None) -> str:
+    """What CameraInfo and tf have told of a camera, in words."""
+    if camera is None:
+        return 'not known: no CameraInfo of a calibrated camera came'
+    return 'known, and its mounting' if camera.base else 'known, its mounting not (no tf)'
 
 
 @dataclass(frozen=True)
@@ -53,11 +68,12 @@ class MapReport:
     uuid: str
     revision: int
     places: int
+    unsaved: str = ''  # why its newest places are not durable; empty: they are, or will be
 
     @classmethod
-    def of(cls, place_map: PlaceMap) -> MapReport:
+    def of(cls, place_map: PlaceMap, unsaved: str = '') -> MapReport:
         info = place_map.info
-        return cls(place_map.path, info.uuid, info.revision, len(place_map))
+        return cls(place_map.path, info.uuid, info.revision, len(place_map), unsaved)
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,7 @@ class Situation:
     map: MapReport | None = None
     model_id: str = ''
     placement: Placement | None = None
+    poses: PoseReport | None = None  # None: not asked for
 
     @property
     def lost(self) -> int:
@@ -128,7 +145,31 @@ def shortcomings(situation: Situation) -> list[str]:
         found.append(empty)
     if recent.lost:
         found.append(f'{recent.lost} images were lost on the way lately')
-    return found
+    if situation.map and situation.map.unsaved:
+        found.append(unsaved(situation.map))
+    if mostly_unusable(recent):
+        found.append(unusable(recent))
+    if situation.poses and situation.poses.trouble:
+        found.append(situation.poses.trouble)
+    return [*found, *(x.trouble for x in situation.inputs if x.is_late)]
+
+
+def unsaved(place_map: MapReport) -> str:
+    """Words on places that a power cut would take."""
+    return f'the newest places are not saved: {place_map.unsaved}'
+
+
+def mostly_unusable(recent: Recent) -> bool:
+    """Whether most images show nothing: the camera is covered, or its clock is wrong."""
+    return 2 * recent.unusable > recent.answers
+
+
+def unusable(recent: Recent) -> str:
+    """How many images show nothing, and why the newest of them does not."""
+    return (
+        f'{recent.unusable} of the last {recent.answers} images cannot be used: '
+        f'{recent.last_unusable}'
+    )
 
 
 def empty_map(situation: Situation) -> str:

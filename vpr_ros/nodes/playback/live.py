@@ -15,6 +15,7 @@ from rclpy.qos import QoSProfile
 
 from vpr_msgs.msg import LoopClosure, PlaceMatch
 from vpr_ros.bags.reader import open_bag
+from vpr_ros.errors import ConfigError
 from vpr_ros.nodes.outputs.messages import stamp_ns
 from vpr_ros.nodes.playback.answers import Answers
 from vpr_ros.nodes.playback.node_arguments import (
@@ -124,6 +125,8 @@ def run_live(
 
 
 def _folder(path: Path | str) -> Path:
+    if Path(path).is_file():
+        raise ConfigError(f'{path} is a file: expected a folder for answers, log and settings')
     Path(path).mkdir(parents=True, exist_ok=True)
     return Path(path)
 

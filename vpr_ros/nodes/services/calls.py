@@ -169,8 +169,11 @@ class Calls:
         logger = self._node.get_logger()
         try:
             outcome, _ = await self._searching.find(self._searching.default_goal())
-            found = outcome.ending is Ending.LOCALIZED
-            (logger.info if found else logger.warning)(outcome.message)
+            # Two lines: rclpy allows each line that logs one severity only.
+            if outcome.ending is Ending.LOCALIZED:
+                logger.info(outcome.message)
+            else:
+                logger.warning(outcome.message)
         except Exception:
             logger.error(traceback.format_exc())
         finally:

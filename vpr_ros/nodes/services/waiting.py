@@ -14,6 +14,8 @@ from rclpy.node import Node
 T = TypeVar('T')
 
 TICK_S = 0.1  # how often what nobody announces, such as a time-out, is looked for
+# rclpy sends the result of a goal in a task of its own, which begins after that of the goal ended.
+TURNS = 5
 
 
 @types.coroutine
@@ -58,7 +60,8 @@ class Waiting:
     def close(self, release: Callable[[], None]) -> None:
         """Release what is waited in, now or when nobody waits there any more.
 
-        A service that is destroyed cannot answer, and leaves its client waiting for ever.
+        A service or an action that is destroyed cannot answer, and leaves its client waiting for
+        ever.
         """
         executor = self._node.executor
         if self.count and executor is not None and self._node in executor.get_nodes():
@@ -68,6 +71,8 @@ class Waiting:
 
     async def _close_later(self, release: Callable[[], None]) -> None:
         await until(lambda: not self.count)
+        turns = iter(range(TURNS))
+        await until(lambda: next(turns, None) is None)
         self._close(release)
 
     def _close(self, release: Callable[[], None]) -> None:
