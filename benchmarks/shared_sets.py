@@ -19,9 +19,9 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from vpr_ros.cli.console import print_table
 from vpr_ros.evaluation.datasets import DATASETS, LoopSet, PairSet, read_dataset
 from vpr_ros.evaluation.evaluate import DescribedSet, Options, evaluate_descriptors
 from vpr_ros.evaluation.loop_sets import close_loops, describe
@@ -88,7 +88,7 @@ def main() -> int:
         row = measure(model, name, Path(arguments.root))
         rows.append(row)
         table.add_row(*(shown(row.get(column)) for column in columns))
-    Console().print(table)
+    print_table(table)
     if arguments.json:
         Path(arguments.json).write_text(
             json.dumps(

@@ -49,7 +49,7 @@ def test_too_few_answers_of_a_kind_are_refused(right, wrong):
 @pytest.mark.parametrize('method', METHODS)
 def test_the_command_offers_every_method(monkeypatch, capsys, method):
     """The map and the drive are made up: only what is handed on is of interest."""
-    asked = []
+    asked, looked_at = [], []
 
     def told(*given, method, **others):
         asked.append(method)
@@ -57,10 +57,13 @@ def test_the_command_offers_every_method(monkeypatch, capsys, method):
 
     monkeypatch.setattr(evaluation, 'calibrate_map', told)
     monkeypatch.setattr(command, 'chosen_model', lambda arguments: None)
+    monkeypatch.setattr(command, 'check_map', looked_at.append)
+    monkeypatch.setattr(command, 'check_recording', looked_at.append)
     parser = argparse.ArgumentParser()
     command.add_commands(parser.add_subparsers())
     arguments = parser.parse_args(['calibrate', 'a.vprmap', 'a.mcap', '--method', method])
     arguments.run(arguments)
     assert asked == [method]
+    assert looked_at == ['a.vprmap', 'a.mcap']
     assert method in capsys.readouterr().out
     assert command.METHODS == METHODS

@@ -1,6 +1,7 @@
 """A call in a process of its own: its answer, its progress, and how it can end."""
 
 import os
+import signal
 
 import pytest
 
@@ -31,6 +32,15 @@ def test_the_answer_is_that_of_another_process():
 def test_an_error_is_passed_on():
     with pytest.raises(ConfigError, match='seven: no'):
         call_in_fresh_process(refuse, 'seven')
+
+
+def held(job, tell):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_the_process_never_sees_ctrl_c_and_this_one_still_does():
+    assert call_in_fresh_process(held, None)
+    assert not held(None, None)
 
 
 def test_a_death_is_one_sentence():

@@ -16,6 +16,7 @@ from vpr_ros.evaluation.evaluate import (
     evaluate_descriptors,
     score_recognitions,
 )
+from vpr_ros.evaluation.page import mood
 from vpr_ros.evaluation.plots import PLOTS, draw
 from vpr_ros.evaluation.protocols import Track, TruthRule, labelled
 from vpr_ros.evaluation.report import write_report
@@ -167,6 +168,25 @@ def test_degenerate_evaluations_have_a_page_too(tmp_path, number):
 )
 def test_headlines(drive, threshold, text):
     assert headline(evaluation(drive, threshold)) == text
+
+
+def test_without_a_revisit_the_rule_is_told():
+    told = remark(evaluation(ring(laps=1), 1.0))
+    assert 'By the rule ring: at most 2 m away, at least 5 s earlier.' in told
+    assert 'By the rule' not in remark(evaluation())
+
+
+def test_a_headline_is_green_where_most_was_recognised():
+    some, most = evaluation(ring(noise=0.7), 0.8), evaluation(ring(noise=0), 0.9)
+    assert 0 < 2 * some.closures.correct < some.closures.matchable and not some.closures.wrong
+    assert (mood(some), mood(most)) == ('', 'good')
+
+
+def test_rounding_is_not_drawn_as_news():
+    same = np.tile(np.eye(16)[:1], (2 * LENGTH, 1)) * (1 + 1e-6 * np.arange(48)[:, None])
+    figure = draw('timeline', evaluation(DescribedSet(same, ring().track), 1.0), LIGHT)
+    low, high = figure.axes[0].get_ylim()
+    assert high - low == pytest.approx(0.1)
 
 
 def test_hindsight_is_confessed_and_a_given_threshold_is_not():

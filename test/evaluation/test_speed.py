@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from small_maps import full_disk
 
 from vpr_ros.errors import ConfigError, DeviceError, WorkerError
 from vpr_ros.evaluation import speed as speeds
@@ -219,3 +220,10 @@ def test_three_digits():
     assert [digits(value) for value in (0.00123456, 7.0, 12.345, 1490.4)] == [
         '0.00123', '7.00', '12.3', '1490',
     ]  # fmt: skip
+
+
+def test_a_file_that_finds_no_room_is_named(tmp_path):
+    with full_disk(100), pytest.raises(OSError, match='x.json') as error:
+        write_whole(tmp_path / 'x.json', bytes(10_000))
+    assert error.value.filename == str(tmp_path / 'x.json')
+    assert list(tmp_path.iterdir()) == []

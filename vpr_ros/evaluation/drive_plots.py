@@ -11,6 +11,7 @@ from vpr_ros.evaluation.events import Outcome, events, outcomes
 from vpr_ros.evaluation.result import Evaluation
 from vpr_ros.evaluation.theme import LOOK, Theme, draw_threshold, legend_below, new_figure, scatter
 
+LEAST_SPAN = 0.1  # of an axis of similarities
 MAX_MATRIX = 2000  # rows and columns; a larger table of similarities is not drawn
 
 
@@ -34,9 +35,18 @@ def timeline(evaluation: Evaluation, theme: Theme) -> Figure | None:
     draw_threshold(axes, evaluation, theme, vertical=False)
     axes.set(xlabel='time of the drive, s', ylabel='similarity of the best match')
     axes.margins(x=0.01)
+    show_no_rounding(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc='upper left', bbox_to_anchor=(1.0, 1.0))
     return figure
+
+
+def show_no_rounding(axes: Axes) -> None:
+    """A drive in a map of itself is all of one similarity: its rounding is no news."""
+    low, high = axes.get_ylim()
+    if high - low < LEAST_SPAN:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - LEAST_SPAN / 2, middle + LEAST_SPAN / 2)
 
 
 def trajectory(evaluation: Evaluation, theme: Theme) -> Figure | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -32,7 +33,8 @@ def call_in_fresh_process(
     context = multiprocessing.get_context('spawn')  # a fork would carry this process's memory
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(there, function, job), daemon=True)
-    process.start()
+    with _interrupts_held():
+        process.start()
     there.close()
     try:
         return _answer(here, tell)
@@ -40,6 +42,16 @@ def call_in_fresh_process(
         process.terminate()
         process.join()
         here.close()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process that starts here never sees Ctrl-C, which would end its imports in a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _answer(pipe: Connection, tell: Tell) -> Any:

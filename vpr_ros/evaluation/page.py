@@ -109,13 +109,13 @@ def page(
 
 
 def mood(evaluation: Evaluation) -> str:
-    """False closures are bad news, recognition without any is good; hindsight is neither."""
+    """False closures are bad news, half of the revisits without any is good; else neither."""
     closures = evaluation.closures
     if evaluation.acceptance.hindsight or (not evaluation.is_drive and closures.matchable):
         return ''
     if closures.wrong:
         return 'bad'
-    return 'good' if closures.correct or not closures.matchable else ''
+    return 'good' if 2 * closures.correct >= closures.matchable else ''
 
 
 def fact(item: Fact) -> str:

@@ -48,7 +48,8 @@ def write_report(
         part.mkdir(parents=True)
         plots = write_plots(evaluation, part)
         shown = write_strips(evaluation, part, queries, references, strips)
-        (part / PAGE_NAME).write_text(page(evaluation, plots, shown), encoding='utf-8')
+        html = page(evaluation, plots, shown).encode('utf-8', 'replace')  # of a name in bytes
+        (part / PAGE_NAME).write_bytes(html)
         (part / JSON_NAME).write_text(evaluation.to_json(), encoding='utf-8')
         put_in_place(part, folder)
     except OSError as error:

@@ -91,10 +91,16 @@ def check_output(path: Path, suffixes: Sequence[str] = ()) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; it names the file.
+    """
     part = path.with_name(path.name + '.part')
     try:
         part.write_bytes(data)
         os.replace(part, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         part.unlink(missing_ok=True)

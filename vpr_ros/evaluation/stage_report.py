@@ -38,7 +38,7 @@ def stage_table(name: str, results: Sequence[StageResult]) -> Table:
     """Rows of sets of stages, columns of figures; narrow enough for 80 characters."""
     figures = [result.figures() for result in results]
     title = f'{name}: {figures[0]["of"]} revisits'
-    table = Table(title=title, caption=LEGEND, padding=(0, 0, 0, 1), collapse_padding=True)
+    table = Table(title=title, caption=LEGEND, padding=(0, 0, 0, 1))
     table.add_column('stages', no_wrap=True)
     known = [
         column

@@ -14,6 +14,7 @@ HINDSIGHT = (
     'The threshold was picked with the truth at hand: this is the best these similarities could '
     'do here, not a result to expect on a new drive.'
 )
+OTHER_RULE = 'The option --rule has others, for small rooms and short drives.'
 
 
 KINDS = {
@@ -57,6 +58,9 @@ def remark(evaluation: Evaluation) -> str:
         return 'Nothing was accepted: no threshold gives a single match without a false one.'
     else:
         how = f'Accepted: {acceptance.how}.'
+    if not evaluation.closures.matchable:
+        rule = rule_in_words(evaluation.evidence.truth)
+        return f'{how} By the rule {rule}. {OTHER_RULE}'
     return f'{how} {HINDSIGHT}' if acceptance.hindsight else how
 
 
