@@ -1,12 +1,14 @@
 """The command line as people use it: what it prints, how it ends, what it leaves behind."""
 
 import json
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from small_drive import IMAGE, write_drive
+from small_maps import write_map
 
 from vpr_ros.cli.main import build_parser, main
 from vpr_ros.cli.options import read_settings
@@ -112,7 +114,7 @@ def test_a_drive_with_fewer_places_than_asked_for_stays_whole(
     built = [str(small_bag), '-o', str(tmp_path / 'm.vprmap'), *settings]
     assert main(['map', 'build', *built, '--dim', '39', '--keyframes.distance_m', '10']) == 0
     assert 'not compressed to 39: 23 places' in capsys.readouterr().out
-    built[0] = 'nothing'  # a length that cannot be is told before the drive is read
+    built[0] = str(tmp_path)  # a length that cannot be is told before the drive is read
     assert main(['map', 'build', *built, '--overwrite', '--dim', '40']) == 2
     assert 'expected a length from 1 to 39' in capsys.readouterr().err
 
@@ -164,6 +166,87 @@ def test_what_a_user_can_get_wrong(arguments, code, words, tmp_path, monkeypatch
     assert captured.err.count('\n') == 1
     assert 'Traceback' not in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['map', 'build', 'none', '-o', 'm'], 'no recording none'),
+        (['map', 'build', '.', '-o', 'no/such.vprmap'], 'no folder no'),
+        (['map', 'build', '.', '-o', 'there'], 'there exists already'),
+        (['evaluate', '.', '--rule', 'wide'], "no truth rule is called 'wide'"),
+        (['evaluate', '.', '--map', 'none'], 'no map at none'),
+        (['evaluate', '.', '--report', 'there'], 'not a report of ours'),
+        (['evaluate', 'none', '--stages'], 'no recording none'),
+        (['calibrate', 'none', '.'], 'no map at none'),
+        (['live', '.', '-o', 'out', '--rule', 'wide'], "no truth rule is called 'wide'"),
+        (['live', '.', '-o', 'out', '--report', 'r'], 'name --truth-topic'),
+        (['live', '.', '-o', 'out', '--truth-topic', '/t', '--report', 'there'], 'not a report'),
+    ],
+)
+def test_names_are_looked_at_before_a_model_is(arguments, words, tmp_path, monkeypatch, capsys):
+    def build(*arguments):
+        raise AssertionError('a model takes seconds')
+
+    monkeypatch.setattr('vpr_ros.models.build_model', build)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'there').write_text('mine')
+    assert main(arguments) in (1, 2)
+    assert words in capsys.readouterr().err
+    assert (tmp_path / 'there').read_text() == 'mine' and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_wrong_rule_is_wrong_use(capsys):
+    assert main(['evaluate', '.', '--rule', 'wide']) == 2
+    assert main(['evaluate', '.', '--positive-m', '-1']) == 2
+
+
+@pytest.mark.parametrize(
+    ('error', 'words'),
+    [
+        (OSError(28, 'No space left on device'), 'No space left on device: '),
+        (OSError(28, 'No space left on device', 'a.png'), 'a.png: No space left on device\n'),
+        (OSError('it is gone'), 'it is gone: '),
+        (OSError(9, 'Bad file descriptor', 7), 'Bad file descriptor: '),
+    ],
+)
+def test_what_the_system_refuses_is_told_with_its_file(error, words, monkeypatch, capsys):
+    def refuse(arguments):
+        raise error
+
+    monkeypatch.setattr('vpr_ros.cli.models.run', refuse)
+    assert main(['models']) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f'vpr: {words}') and 'None' not in told
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'utf-8'])
+def test_any_name_can_be_printed_on_any_terminal(encoding, tmp_path):
+    path = tmp_path / 'caf\xe9\udce9.vprmap'  # the second is no UTF-8
+    write_map(path)
+    environment = {**os.environ, 'PYTHONIOENCODING': encoding}
+    command = [sys.executable, '-m', 'vpr_ros.cli.main', 'map', 'info', os.fsencode(path)]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0 and not done.stderr
+    assert b'12, 8 with a pose' in done.stdout
+
+
+def test_a_drive_of_any_name_is_mapped_and_reported(small_bag, settings, tmp_path, capsys):
+    bag, path = tmp_path / 'drive\udce9', tmp_path / 'm.vprmap'
+    bag.symlink_to(small_bag)
+    assert main(['map', 'build', str(bag), '-o', str(path), *settings]) == 0
+    with PlaceMap.open(path, None) as place_map:
+        assert place_map.sessions()[0][1] == 'drive\N{REPLACEMENT CHARACTER}'
+    report = ['--rule', 'indoor', '--report', str(tmp_path / 'report')]
+    assert main(['evaluate', str(bag), *settings, *report]) == 0
+    assert 'drive?' in (tmp_path / 'report' / 'index.html').read_text(encoding='utf-8')
+
+
+def test_a_rule_that_fits_no_place_is_named(small_bag, settings, capsys):
+    assert main(['evaluate', str(small_bag), *settings, '--gap-s', '1000']) == 0
+    told = capsys.readouterr().out
+    assert 'No place was seen twice' in told
+    assert 'By the rule slam, changed: at most 10 m away' in told and '--rule has others' in told
 
 
 def test_wrong_use_ends_with_two(capsys):

@@ -1,6 +1,7 @@
 """`vpr map merge` and `vpr map check`, as people see them."""
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 from small_maps import write_map
@@ -48,6 +49,21 @@ def test_check_names_what_is_wrong(paths, capsys):
     assert 'wrong without a session: 1 place (3)' in told.out
     assert 'wrong a thumbnail that is no whole JPEG: 1 place (2)' in told.out
     assert '2 findings in' in told.err
+
+
+def test_check_says_once_what_is_no_map(tmp_path, capsys):
+    path = tmp_path / 'text.vprmap'
+    path.write_text('no database')
+    assert main(['map', 'check', str(path)]) == 1
+    told = capsys.readouterr()
+    assert told.out.count('wrong') == 1 and 'expected a whole .vprmap file' in told.out
+    assert '1 finding in' in told.err
+
+
+def test_a_folder_that_may_not_be_written_to_is_told_first(paths, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('os.access', lambda path, mode: Path(path) != tmp_path)  # root may all
+    assert main(['map', 'merge', *paths, '-o', str(tmp_path / 'new.vprmap')]) == 1
+    assert f'the folder {tmp_path} may not be written to' in capsys.readouterr().err
 
 
 def test_check_of_nothing(tmp_path, capsys):

@@ -3,15 +3,17 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 from small_drive import PLACES
-from small_maps import write_map
+from small_maps import full_disk, write_map
 
 from vpr_ros.cli.main import main
 from vpr_ros.maps.graph_files import read_g2o
 from vpr_ros.maps.place_map import PlaceMap
 from vpr_ros.recognition.drive import DriveOptions
 from vpr_ros.recognition.mapping import build_map
+from vpr_ros.records import Place
 
 
 @pytest.fixture
@@ -85,14 +87,48 @@ def test_wrong_use(built, tmp_path, capsys):
     assert 'name --g2o, --tum or --images' in capsys.readouterr().err
 
 
+def test_what_is_wrong_is_told_before_loops_are_closed(built, small_bag, tmp_path, capsys):
+    files = set(tmp_path.iterdir())
+    out = ['-o', str(tmp_path / 'b.vprmap')]
+    assert main(['map', 'optimize', str(built), *out, '--truth', str(small_bag), '/none']) == 1
+    assert "no topic '/none'" in capsys.readouterr().err
+    assert main(['map', 'optimize', str(built), '-o', str(built)]) == 1  # and not: no weights
+    assert 'exists already' in capsys.readouterr().err
+    assert main(['map', 'optimize', str(built), *out, '--closures', 'none.jsonl']) == 1
+    told = capsys.readouterr().err
+    assert 'expected loop_closures.jsonl' in told and 'Errno' not in told
+    assert set(tmp_path.iterdir()) == files
+
+
+def test_a_map_without_poses_has_no_trajectory(tmp_path, capsys):
+    with PlaceMap.create(tmp_path / 'a.vprmap', 'm', 'f' * 64, 2, 'map') as place_map:
+        place_map.add(Place(0, place_map.add_session('s'), 1), np.array([1, 0], np.float32))
+    for kind in ('--tum', '--g2o'):
+        out = tmp_path / 'out'
+        assert main(['map', 'export', str(tmp_path / 'a.vprmap'), kind, str(out)]) == 1
+        assert 'no place of' in capsys.readouterr().err and not out.exists()
+
+
 def test_export(tmp_path, capsys):
     path = str(write_map(tmp_path / 'a.vprmap'))
     images = tmp_path / 'images'
     files = ['--g2o', str(tmp_path / 'a.g2o'), '--tum', str(tmp_path / 'a.tum')]
     assert main(['map', 'export', path, *files, '--images', str(images)]) == 0
-    assert '9 thumbnails of 12 places' in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert 'a.g2o: 8 poses' in told and 'a.tum: 8 poses' in told
+    assert '9 thumbnails of 12 places' in told
     assert len(list(images.glob('*.jpg'))) == 9
     assert (images / '000002_1000000000.jpg').read_bytes()[:2] == b'\xff\xd8'
     assert len(read_g2o(tmp_path / 'a.g2o').nodes) == 8
+    assert len((tmp_path / 'a.tum').read_text().splitlines()) == 8
     assert main(['map', 'export', path, '--images', str(images)]) == 1
     assert 'exists already' in capsys.readouterr().err
+
+
+def test_thumbnails_that_find_no_room_are_one_sentence(tmp_path, capsys):
+    path, images = str(write_map(tmp_path / 'a.vprmap')), tmp_path / 'images'
+    before = set(tmp_path.iterdir())
+    with full_disk(100):
+        assert main(['map', 'export', path, '--images', str(images)]) == 1
+    assert f'cannot write {images}: ' in capsys.readouterr().err
+    assert set(tmp_path.iterdir()) == before

@@ -11,8 +11,10 @@ import pytest
 from small_views import write_textures
 
 from vpr_ros.cli.main import main
+from vpr_ros.cli.train import in_words
 from vpr_ros.models import build_model
 from vpr_ros.models.weights.checkpoint import read_header
+from vpr_ros.training.train import Result
 
 SMALL = [
     '--model', 'sage_test', '--scratch', 'true', '--device', 'cpu', '--steps', '8',
@@ -34,7 +36,8 @@ def test_from_pictures_to_a_model_that_describes(survey, tmp_path, capsys):
     assert main(order(survey, tmp_path, '--half')) == 0
     told = capsys.readouterr().out
     assert '48 images, 12 places' in told
-    assert 'recall@1' in told
+    assert 'after 0 steps: recall@1' in told
+    assert 'before learning' in told
     assert 'threshold' in told
     header = read_header(tmp_path / 'mine.safetensors')
     assert header.provenance['places'] == 12
@@ -47,6 +50,19 @@ def test_from_pictures_to_a_model_that_describes(survey, tmp_path, capsys):
     found = model.describe([np.zeros((50, 60, 3), np.uint8)])
     assert found.descriptor.shape == (1, model.descriptor_dim)
     assert (tmp_path / 'mine.run' / 'log.jsonl').exists()
+
+
+@pytest.mark.parametrize(
+    ('best', 'before', 'words'),
+    [
+        (0.9, 0.75, 'step 4, recall@1 0.900, before learning 0.750'),
+        (0.75, 0.75, 'before learning 0.750: no better than the weights it began with'),
+        (0.9, None, 'step 4, recall@1 0.900'),  # went on from a state that did not say
+    ],
+)
+def test_what_it_brought_is_said(best, before, words):
+    result = Result(8, '', True, best_step=4, best_recall_at_1=best, recall_before=before)
+    assert in_words(result).endswith(words)
 
 
 def test_dry_run_writes_nothing(survey, tmp_path, capsys):
@@ -105,6 +121,16 @@ def test_one_sentence_for_what_cannot_work(
     assert words in told
     assert told.count('\n') == 1
     assert not (tmp_path / 'mine.safetensors').exists()
+
+
+def test_places_are_shared_out_before_anything_is_read(survey, tmp_path, monkeypatch, capsys):
+    """The dry run, too, finds out that 4 places are none for 3 processes."""
+    monkeypatch.setenv('WORLD_SIZE', '3')
+    monkeypatch.setenv('RANK', '0')
+    assert main(order(survey, tmp_path, '--dry-run')) == 2
+    told = capsys.readouterr()
+    assert 'places_per_batch: expected a multiple of the 3 processes, found 4' in told.err
+    assert 'images' not in told.out
 
 
 def test_damaged_pictures_are_named_before_the_first_step(tmp_path, capsys):

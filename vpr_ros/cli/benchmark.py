@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from vpr_ros.cli.console import console, progress
+from vpr_ros.cli.console import console, print_table, progress
 from vpr_ros.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from vpr_ros.evaluation.speed_record import Case, Row, Speed
 
-SUBJECT = ('model', 'input', 'on')
-SPEED = ('p50 ms', 'p95 ms', 'p99 ms', 'img/s', 'vs eager', 'cosine')
-AUTHORS = ('vs authors', 'cosine')
-WORK = ('GFLOP', 'TFLOP/s', 'of peak', 'MiB load, run', 'decode, prepare, backbone, head')
+ENGINE = 'on'
+SUBJECT = ('model', 'input', ENGINE)
+SPEED = ('p50\nms', 'p95\nms', 'p99\nms', 'img/s', 'vs\neager', 'cosine')
+AUTHORS = ('vs\nauthors', 'cosine')
+WORK = ('GFLOP', 'TFLOP\n/s', 'of\npeak', 'MiB\nload, run', 'decode,\nprepare,\nbackbone,\nhead')
 SPEED_NOTE = (
     'Milliseconds are from a batch of pictures in memory to its descriptors in memory. Vs eager: '
     'how many times as fast the network is as the same one in plain torch, fp32, and the least '
@@ -54,15 +55,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help='see `vpr models`; without any: those that a robot may run on this device',
     )  # fmt: skip
     parser.add_argument('--size', type=_size, metavar='HxW', help='input, in place of its own')
-    parser.add_argument('--batch', type=int, nargs='+', default=[1], metavar='N')
+    parser.add_argument(
+        '--batch', type=int, nargs='+', default=[1], metavar='N', help='images a call (default 1)'
+    )
     parser.add_argument(
         '--precision', nargs='+', default=['auto'], metavar='P',
-        help='auto, fp32, bf16, fp16 or int8',
+        help='auto, fp32, bf16, fp16 or int8 (default auto)',
     )  # fmt: skip
-    parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
-    parser.add_argument('--repeat', type=int, default=20, metavar='N', help='calls of each kind')
+    parser.add_argument('--device', default='auto', help='auto, cpu or cuda (default auto)')
     parser.add_argument(
-        '--camera', type=_size, default=(480, 640), metavar='HxW', help='size of the pictures'
+        '--repeat',
+        type=int,
+        default=20,
+        metavar='N',
+        help='calls of each kind (default %(default)s)',
+    )
+    parser.add_argument(
+        '--camera',
+        type=_size,
+        default=(480, 640),
+        metavar='HxW',
+        help='size of the pictures (default 480x640)',
     )
     parser.add_argument(
         '--peak-tflops', type=float, metavar='X',
@@ -131,27 +144,28 @@ def show(speed: Speed) -> None:
         f'pictures of {height}x{width}; {speed.warm_up} calls to warm up, then {speed.repeat}'
     )
     authors = any(row.figures.authors_ms is not None for row in speed.rows)
-    print_table(
+    print_rows(
         [*SUBJECT, *SPEED, *(AUTHORS if authors else ())],
         [subject(row) + speed_cells(row) + (author_cells(row) if authors else [])
          for row in speed.rows],
     )  # fmt: skip
     console.print(SPEED_NOTE + (AUTHORS_NOTE if authors else ''), style='dim')
-    print_table([*SUBJECT, *WORK], [subject(row) + work_cells(row) for row in speed.rows])
+    print_rows([*SUBJECT, *WORK], [subject(row) + work_cells(row) for row in speed.rows])
     peaks = {PEAKS[row.figures.peak_source] for row in speed.rows}
     console.print(WORK_NOTE.format(' or '.join(sorted(peaks))), style='dim')
     if any(row.is_random for row in speed.rows):
         console.print(RANDOM_NOTE, style='dim')
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table()
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table of one model a row; for models of short names it fits 80 characters."""
+    table = Table(padding=(0, 0, 0, 1))
     for number, column in enumerate(columns):
         justify: JustifyMethod = 'right' if number >= len(SUBJECT) else 'left'
-        table.add_column(column, justify=justify, no_wrap=number < len(SUBJECT))
+        table.add_column(column, justify=justify, no_wrap=column != ENGINE)
     for row in rows:
         table.add_row(*map(escape, row))
-    console.print(table)
+    print_table(table)
 
 
 def subject(row: Row) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from vpr_ros.cli.console import console, progress, show_losses
+from vpr_ros.cli.console import console, print_table, progress, show_losses
 from vpr_ros.cli.evaluate import add_rule_options, chosen_rule
 from vpr_ros.cli.maps import (
     add_depth_options,
@@ -18,6 +18,7 @@ from vpr_ros.cli.maps import (
     drive_options,
 )
 from vpr_ros.cli.options import add_stages, read_stages
+from vpr_ros.cli.paths import check_map, check_recording
 
 RATES = (0.01, 0.05, 0.1)
 METHODS = ('logistic', 'isotonic')  # of recognition.calibration, which takes seconds to import
@@ -32,7 +33,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--method', choices=METHODS, default=METHODS[0],
         help='logistic: logistic regression of the signals; isotonic: isotonic regression of its '
-        'log odds, for long drives (%(default)s)',
+        'log odds, for long drives (default %(default)s)',
     )  # fmt: skip
     parser.add_argument('--report', help='PNG of the reliability diagram to write')
     add_rule_options(parser)
@@ -43,9 +44,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from vpr_ros.evaluation.calibrate import calibrate_map
-
     rule, config = chosen_rule(arguments), read_stages(arguments)
+    check_map(arguments.map)
+    check_recording(arguments.bag)
+    from vpr_ros.evaluation.calibrate import calibrate_map
+    from vpr_ros.evaluation.speed import check_output
+
+    if arguments.report:
+        check_output(Path(arguments.report))
     model, options = chosen_model(arguments), drive_options(arguments)
     with progress('recognising') as report:
         found = calibrate_map(
@@ -73,7 +79,7 @@ def show(found) -> None:
         threshold = calibrator.threshold_for(rate)
         shown = f'probability {threshold:.3f}' if math.isfinite(threshold) else 'too few answers'
         table.add_row(f'at most {rate:.0%} wrong', shown)
-    console.print(table)
+    print_table(table)
 
 
 def write_diagram(found, path: Path) -> Path:

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 LOG_PERIOD_S = 10.0
 SHOWN_LOSSES = 5
+ENDLESS = 10_000  # characters
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -31,6 +34,23 @@ def progress(what: str) -> Iterator[Report]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None, note='')
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_table(table: Table, told: Console = console) -> None:
+    """Print a table whole on any terminal.
+
+    What does not fit is continued below. Columns that do not wrap are those of figures: they
+    make lines longer than the terminal's instead, for half a figure is another figure.
+    """
+    endless = told.options.update(max_width=ENDLESS)
+    figures = any(column.no_wrap for column in table.columns)
+    for column in table.columns:
+        column.overflow = 'fold'
+        if figures:
+            sizes = [Measurement.get(told, endless, x) for x in (column.header, *column.cells)]
+            column.min_width = max(x.maximum if column.no_wrap else x.minimum for x in sizes)
+    least = Measurement.get(told, endless, table).minimum if figures else 0
+    Console(file=told.file, width=max(told.width, least), highlight=False).print(table)
 
 
 def show_losses(losses: Sequence[str]) -> None:

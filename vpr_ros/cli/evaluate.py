@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rich.table import Table
 
-from vpr_ros.cli.console import console, progress, show_losses
+from vpr_ros.cli.console import console, print_table, progress, show_losses
 from vpr_ros.cli.maps import (
     add_depth_options,
     add_drive_options,
@@ -15,11 +15,21 @@ from vpr_ros.cli.maps import (
     drive_options,
 )
 from vpr_ros.cli.options import add_stages, read_stages
+from vpr_ros.cli.paths import check_map, check_recording, check_report
+from vpr_ros.errors import ConfigError, DatasetError
 
 RULE_HELP = (
     'what a true match is: slam (10 m, 45 deg, 30 s and 50 m ago), indoor (1.5 m, 45 deg, 10 s), '
     'tabletop (0.3 m, 20 deg, 10 s), kitti-4m, kitti-25m, robotcar or geo-25m'
 )
+OVER_THE_RULE: dict[str, tuple[type, str]] = {
+    'positive-m': (float, 'matches are right up to this distance'),
+    'negative-m': (float, 'and wrong from this one on; between the two they are not judged'),
+    'heading-deg': (float, 'largest angle between the viewing directions of a right match'),
+    'gap-s': (float, 'within one drive: how long ago a place must have been seen'),
+    'gap-m': (float, 'within one drive: how much path ago'),
+    'gap-frames': (int, 'within one drive: how many images ago'),
+}
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -41,15 +51,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def add_rule_options(parser: argparse.ArgumentParser) -> None:
     """Options that say what a true match is."""
-    parser.add_argument('--rule', default='slam', help=RULE_HELP)
-    for name in ('positive-m', 'negative-m', 'heading-deg', 'gap-s', 'gap-m'):
-        parser.add_argument(f'--{name}', type=float, help='over the rule')
-    parser.add_argument('--gap-frames', type=int, help='over the rule')
+    parser.add_argument('--rule', default='slam', help=f'{RULE_HELP} (default %(default)s)')
+    for name, (kind, text) in OVER_THE_RULE.items():
+        parser.add_argument(f'--{name}', type=kind, help=f"{text}, in place of the rule's")
     parser.add_argument(
         '--viewing-axis',
         default='x',
         choices=('x', 'y', 'z', '-x', '-y', '-z'),
-        help='axis of the base along which the camera looks',
+        help='axis of the base along which the camera looks (default %(default)s)',
     )
 
 
@@ -59,10 +68,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def run_once(arguments: argparse.Namespace) -> None:
     """Answer the drive and score the answers."""
+    rule, config = chosen_rule(arguments), read_stages(arguments)
+    check_recording(arguments.bag)
+    check_map(arguments.map)
+    check_report(arguments.report)
     from vpr_ros.evaluation.drives import evaluate_drive
     from vpr_ros.evaluation.report import write_report
 
-    rule, config = chosen_rule(arguments), read_stages(arguments)
     model, options = chosen_model(arguments), drive_options(arguments)
     with progress('recognising') as report:
         drive = evaluate_drive(
@@ -77,11 +89,13 @@ def run_once(arguments: argparse.Namespace) -> None:
 
 def run_stages(arguments: argparse.Namespace) -> None:
     """Answer the drive with each set of stages."""
+    rule, config = chosen_rule(arguments), read_stages(arguments)
+    check_recording(arguments.bag)
+    check_map(arguments.map)
     from vpr_ros.evaluation.rides import ride_of_bag
     from vpr_ros.evaluation.stage_report import stage_table, write_stages
     from vpr_ros.evaluation.stages import compare
 
-    rule, config = chosen_rule(arguments), read_stages(arguments)
     model, options = chosen_model(arguments), drive_options(arguments)
     with progress('describing') as report:
         ride = ride_of_bag(
@@ -89,30 +103,39 @@ def run_stages(arguments: argparse.Namespace) -> None:
         )
     with progress('comparing stages') as report:
         results = compare(model, ride, config, progress=report)
-    console.print(stage_table(ride.name, results))
+    print_table(stage_table(ride.name, results))
     if arguments.report:
         console.print(f'report: {write_stages(ride.name, results, arguments.report)}')
 
 
 def chosen_rule(arguments: argparse.Namespace):
-    """The preset with what was given over it."""
+    """The preset with what was given over it.
+
+    Raises:
+        ConfigError: there is none of this name, or it makes no sense with what was given.
+    """
     from vpr_ros.evaluation.protocols import preset
 
     names = ('positive_m', 'negative_m', 'heading_deg', 'gap_s', 'gap_m', 'gap_frames')
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    rule = preset(arguments.rule)
-    return replace(rule, name=f'{rule.name}, changed', **given) if given else rule
+    try:
+        rule = preset(arguments.rule)
+        return replace(rule, name=f'{rule.name}, changed', **given) if given else rule
+    except DatasetError as error:
+        raise ConfigError(str(error)) from None  # wrong use, and not wrong data
 
 
 def show(drive) -> None:
     """Print the figures of a report as people ask for them."""
-    from vpr_ros.evaluation.words import facts, headline
+    from vpr_ros.evaluation.words import facts, headline, remark
 
     console.print(f'[bold]{headline(drive.evaluation)}[/]')
+    if not drive.evaluation.closures.matchable:
+        console.print(remark(drive.evaluation), markup=False)
     table = Table(show_header=False)
     for fact in facts(drive.evaluation):
         table.add_row(fact.name, fact.value, fact.note)
-    console.print(table)
+    print_table(table)
     if drive.unposed:
         console.print(f'{drive.unposed} images have no pose and were not judged')
     show_losses(drive.losses)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vpr_ros.cli.console import console, show_losses
+from vpr_ros.cli.console import console, print_table, show_losses
 from vpr_ros.cli.maps import add_depth_options, add_drive_options, drive_options
 from vpr_ros.cli.options import add_stages, given_settings, read_settings, read_stages
 from vpr_ros.config import ModelConfig, RecognizerConfig
@@ -236,5 +236,5 @@ def show(shown: Explanation, output: Path, told: Console) -> None:
         table = Table('', 'place', 'similarity', 'score', 'matches', 'inliers', 'from the best')
         for row in candidate_rows(shown):
             table.add_row(*row)
-        told.print(table)
+        print_table(table, told)
     told.print(f'picture: {output}', markup=False)

@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-from vpr_ros.cli.console import console, progress
+from vpr_ros.cli.console import console, print_table, progress
 from vpr_ros.cli.evaluate import add_rule_options, chosen_rule, show
 from vpr_ros.cli.options import add_settings, given_settings
+from vpr_ros.cli.paths import check_report
 from vpr_ros.config import NodeConfig
 from vpr_ros.errors import ConfigError
 
@@ -17,18 +18,34 @@ RULE_NOTE = 'score the answers by the poses of the recording; see `vpr evaluate 
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
+    _add_replay(commands)
+    _add_live(commands)
+
+
+def _add_replay(commands: argparse._SubParsersAction) -> None:
     replay = commands.add_parser('replay', help='publish a recording over DDS')
     replay.add_argument('bag', help='rosbag2 folder, .mcap, .db3 or ROS 1 .bag')
     replay.add_argument('--topics', nargs='+', help='only these; without it: all')
-    replay.add_argument('--rate', type=float, default=1.0, help='times as fast as recorded')
+    replay.add_argument(
+        '--rate', type=float, default=1.0, help='times as fast as recorded (default %(default)s)'
+    )
     replay.add_argument(
         '--lockstep', action='store_true', help='publish each image once the last is answered'
     )
     replay.add_argument('--loop', action='store_true', help='begin anew at the end')
     replay.add_argument('--clock', action='store_true', help='publish recording time on /clock')
-    replay.add_argument('--remap', nargs='+', default=[], metavar='FROM:=TO', type=_remap)
+    replay.add_argument(
+        '--remap',
+        nargs='+',
+        default=[],
+        metavar='FROM:=TO',
+        type=_remap,
+        help='other names for topics',
+    )
     replay.set_defaults(run=run_replay)
 
+
+def _add_live(commands: argparse._SubParsersAction) -> None:
     live = commands.add_parser(
         'live', help='start the node, play a recording to it over DDS, and score its answers'
     )
@@ -42,7 +59,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         'frame; `none` plays none',
     )  # fmt: skip
     live.add_argument('--truth-topic', default='', help=f'poses to {RULE_NOTE}')
-    live.add_argument('--rate', type=float, default=1.0, help='times as fast as recorded')
+    live.add_argument(
+        '--rate', type=float, default=1.0, help='times as fast as recorded (default %(default)s)'
+    )
     live.add_argument('--lockstep', action='store_true', help='as fast as the node answers')
     live.add_argument('--report', help='folder to write figures and pages to')
     add_rule_options(live)
@@ -83,7 +102,13 @@ def run_live(arguments: argparse.Namespace) -> None:
             'answers of mode both come from the map and the drive itself, which --truth-topic '
             'cannot judge at once: use mode localize or map, or leave it out'
         )
+    if arguments.report and not arguments.truth_topic:
+        raise ConfigError('--report shows answers that were scored: name --truth-topic, too')
+    chosen_rule(arguments)  # whatever is wrong is told now, not after the drive
+    check_report(arguments.report)
     with open_bag(arguments.bag) as bag:
+        if arguments.truth_topic:
+            bag.info(arguments.truth_topic)
         topics = topics_of(bag, arguments.image_topic, arguments.pose_topic, arguments.depth_topic)
     with progress('live') as report:
         result = run_live(
@@ -107,7 +132,7 @@ def show_live(result: Any) -> None:
     latency = ', '.join(f'{name} {value:.0f} ms' for name, value in result.latency_ms.items())
     table.add_row('publish to answer', latency)
     table.add_row('model', f'{result.inference_ms:.1f} ms on average')
-    console.print(table)
+    print_table(table)
     if result.exit_code:
         console.print(f'[yellow]the node ended with exit code {result.exit_code}[/]: see node.log')
 

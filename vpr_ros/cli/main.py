@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -55,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 done, 1 failed, 2 wrong use, with one sentence on stderr."""
     share_the_processor()
+    _print_whatever_comes()
     parsed = build_parser().parse_args(arguments)
     try:
         parsed.run(parsed)
@@ -65,8 +68,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VprError as error:
         return _fail(str(error), FAILED)
     except OSError as error:
-        return _fail(f'{error.strerror}: {error.filename}', FAILED)
+        return _fail(_told(error), FAILED)
     return 0
+
+
+def _print_whatever_comes() -> None:
+    """Names of files need not be UTF-8, and terminals need not know every letter we print."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == 'strict':
+            stream.reconfigure(errors='backslashreplace')
+
+
+def _told(error: OSError) -> str:
+    """What the system would not do, and with which file where it says so."""
+    reason = error.strerror or str(error)
+    if not isinstance(error.filename, str | bytes | os.PathLike):
+        return f'{reason}: what was asked for could not be written or read to its end'
+    return f'{os.fsdecode(error.filename)}: {reason}'
 
 
 def _fail(sentence: str, code: int) -> int:

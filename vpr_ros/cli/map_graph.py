@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
-from vpr_ros.cli.console import console, progress
+from vpr_ros.cli.console import console, print_table, progress
 from vpr_ros.cli.options import add_settings, add_stages, read_settings, read_stages
+from vpr_ros.cli.paths import check_map, check_new_map
 from vpr_ros.config import ModelConfig
 from vpr_ros.config.graph import GraphConfig
-from vpr_ros.errors import ConfigError, MapWriteError
+from vpr_ros.errors import ConfigError, GraphError, MapWriteError
 
 if TYPE_CHECKING:
     from vpr_ros.maps.closures import FoundClosure
@@ -71,13 +72,18 @@ def run_optimize(arguments: argparse.Namespace) -> None:
 
     if arguments.plot and not arguments.truth:
         raise ConfigError('--plot shows trajectories over the truth: name it with --truth')
-    load_gtsam()  # tells that it is missing before the work is done
+    load_gtsam()  # tells that it is missing before the work is done, as these tell what is wrong
+    if arguments.truth:
+        _check_truth(*arguments.truth)
+    check_map(arguments.map)
+    check_new_map(arguments.output, arguments.overwrite)
     config = read_settings(arguments, 'graph', GraphConfig())
     found = closures_of(arguments)
     closures = believable(found, arguments.min_probability)
     with PlaceMap.open(arguments.map, None) as place_map:
         closed = close_loops(place_map.places, closures, config)
         write_moved(place_map, closed.poses, arguments.output, arguments.overwrite)
+        console.print(f'{arguments.output}: {len(place_map)} places', markup=False)
         show_closed(closed, place_map, len(found) - len(closures))
     if arguments.g2o:
         write_g2o(arguments.g2o, closed.graph)
@@ -130,7 +136,7 @@ def show_closed(closed: ClosedMap, place_map: PlaceMap, improbable: int) -> None
         )
     place_id, distance_m = closed.largest_move()
     table.add_row('largest move', f'place {place_id}, {distance_m:.2f} m')
-    console.print(table)
+    print_table(table)
 
 
 def show_truth(arguments: argparse.Namespace, closed: ClosedMap) -> None:
@@ -153,6 +159,14 @@ def show_truth(arguments: argparse.Namespace, closed: ClosedMap) -> None:
     console.print(f'plot: {plot}')
 
 
+def _check_truth(bag_path: str, topic: str) -> None:
+    """Refuse a recording or topic of poses that is not there, before the loops are closed."""
+    from vpr_ros.bags.reader import open_bag
+
+    with open_bag(bag_path) as bag:
+        bag.info(topic)
+
+
 def run_export(arguments: argparse.Namespace) -> None:
     from vpr_ros.maps.graph_files import write_g2o, write_tum
     from vpr_ros.maps.map_graph import map_graph
@@ -162,10 +176,17 @@ def run_export(arguments: argparse.Namespace) -> None:
         raise ConfigError('nothing to write: name --g2o, --tum or --images')
     with PlaceMap.open(arguments.map, None) as place_map:
         graph = map_graph(place_map.places, (), GraphConfig()).graph
+        if (arguments.g2o or arguments.tum) and not graph.nodes:
+            raise GraphError(
+                f'no place of {arguments.map} has a pose: there is no trajectory to write; build '
+                'the map with --pose-topic'
+            )
         if arguments.g2o:
             write_g2o(arguments.g2o, graph)
+            console.print(f'{arguments.g2o}: {len(graph.nodes)} poses', markup=False)
         if arguments.tum:
             write_tum(arguments.tum, graph.nodes)
+            console.print(f'{arguments.tum}: {len(graph.nodes)} poses', markup=False)
         if arguments.images:
             count = write_images(place_map, Path(arguments.images))
             console.print(f'{arguments.images}: {count} thumbnails of {len(place_map)} places')
@@ -177,14 +198,16 @@ def write_images(place_map: PlaceMap, folder: Path) -> int:
         raise MapWriteError(f'{folder} exists already: choose another name or remove it')
     part = folder.with_name(folder.name + '.part')
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
     try:
+        part.mkdir()
         count = 0
         for place in place_map.places:
             if (jpeg := place_map.thumbnail(place.id)) is not None:
                 (part / f'{place.id:06d}_{place.stamp_ns}.jpg').write_bytes(jpeg)
                 count += 1
         os.replace(part, folder)
+    except OSError as error:
+        raise MapWriteError(f'cannot write {folder}: {error.strerror}') from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return count

@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from vpr_ros.cli import map_graph
-from vpr_ros.cli.console import Report, console, progress, show_losses
+from vpr_ros.cli.console import Report, console, print_table, progress, show_losses
 from vpr_ros.cli.options import add_settings, read_settings
+from vpr_ros.cli.paths import check_new_map, check_recording
 from vpr_ros.config import KeyframeConfig, ModelConfig, NodeConfig, PoseConfig
 from vpr_ros.errors import ConfigError, MapDamagedError
 
@@ -76,6 +77,10 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
         help='whose poses they are, where the topic does not say (default %(default)s); '
         '/tf_static tells how the camera is mounted on it',
     )  # fmt: skip
+    parser.add_argument(
+        '--pose-frame', default='', metavar='FRAME',
+        help='that poses are given in, where the topic has several; of /tf: map, or else odom',
+    )  # fmt: skip
     add_settings(parser, model=ModelConfig, keyframes=KeyframeConfig, pose=PoseConfig)
 
 
@@ -104,6 +109,7 @@ def drive_options(arguments: argparse.Namespace):
         getattr(arguments, 'depth_topic', NO_DEPTH),
         getattr(arguments, 'depth_gap_s', NodeConfig.depth_gap_s),
         arguments.base_frame,
+        arguments.pose_frame,
     )
 
 
@@ -116,6 +122,8 @@ def chosen_model(arguments: argparse.Namespace):
 
 
 def run_build(arguments: argparse.Namespace) -> None:
+    check_recording(arguments.bag)
+    check_new_map(arguments.output, arguments.overwrite)
     from vpr_ros.maps.compress import Compression
     from vpr_ros.recognition.mapping import build_map
 
@@ -178,12 +186,14 @@ def run_check(arguments: argparse.Namespace) -> None:
         found = check_map(arguments.map, report)
     for finding in found.findings:
         console.print(f'[red]wrong[/] {escape(finding)}')
-    if found.findings:
+    if count := len(found.findings):
+        findings = 'finding' if count == 1 else 'findings'
         raise MapDamagedError(
-            f'{len(found.findings)} findings in {arguments.map}: copy it again or build it anew'
+            f'{count} {findings} in {arguments.map}: copy it again or build it anew'
         )
+    sessions = 'session' if found.sessions == 1 else 'sessions'
     console.print(
-        f'{arguments.map}: {found.places} places of {found.sessions} sessions, '
+        f'{arguments.map}: {found.places} places of {found.sessions} {sessions}, '
         f'{found.thumbnails} thumbnails, local features of {found.local_features}: all whole'
     )
 
@@ -238,7 +248,7 @@ def run_info(arguments: argparse.Namespace) -> None:
         for number, name, source, created in place_map.sessions():
             count = sum(place.session_id == number for place in places)
             table.add_row(f'session {number}', f'{name}: {count} places, {created}, {source}')
-    console.print(table)
+    print_table(table)
 
 
 def _beside(place_map: PlaceMap) -> dict[str, str]:

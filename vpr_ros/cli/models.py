@@ -7,7 +7,7 @@ import json
 
 from rich.table import Table
 
-from vpr_ros.cli.console import console
+from vpr_ros.cli.console import console, print_table
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -31,4 +31,4 @@ def run(arguments: argparse.Namespace) -> None:
         size = f'{spec.input.size[0]}x{spec.input.size[1]}'
         weights = 'bundled' if spec.bundled else 'yours'
         table.add_row(name, size, str(spec.descriptor_dim), weights, spec.about)
-    console.print(table)
+    print_table(table)

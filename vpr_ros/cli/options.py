@@ -26,7 +26,8 @@ def add_settings(parser: argparse.ArgumentParser, **configs: type) -> None:
         configs: dataclasses by the name that stands before the dot; `_` for none.
     """
     for prefix, cls in configs.items():
-        group = parser.add_argument_group(f'settings: {(cls.__doc__ or "").splitlines()[0]}')
+        about = (cls.__doc__ or '').splitlines()[0].rstrip('.')  # argparse adds a colon
+        group = parser.add_argument_group(f'settings: {about}')
         for name, field, type_ in settings.walk(cls, '' if prefix == '_' else prefix + '.'):
             limits = field.metadata['option']
             group.add_argument(

@@ -19,7 +19,7 @@ from vpr_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from vpr_ros.training.job import Done, Job, Ready
-    from vpr_ros.training.train import Step
+    from vpr_ros.training.train import Result, Step
 
 DATA_HELP = (
     'what to learn from: bags with poses, several of one area in one frame; maps (.vprmap); '
@@ -55,15 +55,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from vpr_ros.training.distributed import leads_the_team
     from vpr_ros.training.job import carry_out, get_ready
 
     job = read_job(arguments)
     with _work() as work:
         ready = get_ready(job, work)
-    for warning in ready.warnings:
-        console.print(f'[yellow]note[/] {escape(warning)}')
-    views = ready.views
-    console.print(f'{len(views)} images, {views.place_count} places from {", ".join(views.names)}')
+    if leads_the_team():
+        _introduce(ready)
     if arguments.dry_run:
         _rehearse(ready)
         return
@@ -75,6 +74,13 @@ def run(arguments: argparse.Namespace) -> None:
             f'{done.result.reason}; everything is in {job.run_folder}: the same command with '
             '--resume goes on'
         )
+
+
+def _introduce(ready: Ready) -> None:
+    for warning in ready.warnings:
+        console.print(f'[yellow]note[/] {escape(warning)}')
+    views = ready.views
+    console.print(f'{len(views)} images, {views.place_count} places from {", ".join(views.names)}')
 
 
 def read_job(arguments: argparse.Namespace) -> Job:
@@ -216,10 +222,7 @@ def _tell(job: Job, ready: Ready, done: Done) -> None:
         return
     console.print(f'{result.reason} ({result.steps} steps)')
     if result.best_step is not None:
-        console.print(
-            f'best on the held-out places: step {result.best_step}, recall@1 '
-            f'{result.best_recall_at_1:.3f}'
-        )
+        console.print(f'best on the held-out places: {in_words(result)}')
     model = ready.model
     console.print(f'{job.output}: {model.name}:{done.header.fingerprint[:16]}')
     if threshold := done.threshold:
@@ -228,6 +231,17 @@ def _tell(job: Job, ready: Ready, done: Done) -> None:
             f'{_percent(threshold.accepted_genuine)} of the true and '
             f'{_percent(threshold.accepted_impostors)} of the best wrong matches'
         )
+
+
+def in_words(result: Result) -> str:
+    """What the training brought on the held-out places, of which there are some."""
+    best, before = result.best_recall_at_1, result.recall_before
+    assert best is not None
+    words = f'step {result.best_step}, recall@1 {best:.3f}'
+    if before is None:
+        return words
+    worth = '' if best > before else ': no better than the weights it began with'
+    return f'{words}, before learning {before:.3f}{worth}'
 
 
 def _percent(shares: dict[str, float]) -> str:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vpr_ros.cli import quantize
-from vpr_ros.cli.console import console, progress
+from vpr_ros.cli.console import console, print_table, progress
 from vpr_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run_list(arguments: argparse.Namespace) -> None:
     for name, entry in PUBLISHED.items():
         here = 'yes' if fetched_weights(name).is_file() else ''
         table.add_row(name, entry.licence, here, entry.about)
-    console.print(table)
+    print_table(table)
     if arguments.addresses:
         for name, entry in PUBLISHED.items():
             for address in entry.addresses:
