@@ -15,7 +15,7 @@ MESSAGES := tools/python_messages.cmake $(wildcard $(INTERFACES:=/*) $(INTERFACE
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONHOME
 unexport PYTHONPATH RMW_IMPLEMENTATION ROS_DISTRO _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: setup lint test demo clean
+.PHONY: setup lint test test-robot demo clean
 
 setup: $(VENV)/.messages $(VENV)/.package
 
@@ -26,6 +26,10 @@ lint: setup
 
 test: lint
 	$(BIN)/pytest $(ARGS)
+
+# The same tests beside what apt has on a robot with Ubuntu 24.04: NumPy 1.26, OpenCV 4.6, ...
+test-robot: setup $(VENV)/robot/.versions
+	PYTHONPATH=$(CURDIR)/$(VENV)/robot $(BIN)/pytest $(ARGS)
 
 demo: setup
 	$(BIN)/vpr demo --out demo_out
@@ -42,6 +46,10 @@ $(VENV)/.wheels: requirements/common.txt requirements/alone.txt requirements/$(D
 	@$(PIP) install -c requirements/common.txt setuptools wheel
 	@$(PIP) install --no-build-isolation -r requirements/$(DISTRO).txt
 	@$(PIP) install --no-deps -r requirements/alone.txt
+	@touch $@
+
+$(VENV)/robot/.versions: requirements/robot.txt $(VENV)/.wheels
+	@$(PIP) install --no-deps --upgrade --target $(VENV)/robot -r requirements/robot.txt
 	@touch $@
 
 $(VENV)/.messages: $(VENV)/.wheels tools/install_messages.py $(MESSAGES)
