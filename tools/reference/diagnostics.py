@@ -18,13 +18,22 @@ SILENT = (
     'ROS_DOMAIN_ID?'
 )
 LOSING = f'images of {TOPIC} are lost on the way, 40 since the last report: ...'
+LATE = (
+    f'images of {TOPIC} come after those of the other cameras of their moment were answered, and '
+    'are not looked at, 10 since the last report: ...'
+)
+POSELESS = 'no pose on /odom, which nobody publishes: remap odom, or set pose_input to tf or none'
+DARK = 'the image is black: 100% of it is darker than 12 of 255'
 
 
 def diagnostics_entries() -> Iterator[str]:
     from vpr_ros.nodes.outputs.status import state_of
 
     yield '## Diagnostics\n'
-    yield 'An entry for each camera, and three more. Sentences and their levels, for example:\n'
+    yield (
+        'An entry for each camera, one for the poses where they are asked for, and three more. '
+        'Sentences and their levels, for example:\n'
+    )
     said: dict[tuple[str, str, str], None] = {}  # each once, in order
     keys: dict[str, dict[str, None]] = {}
     for situation in situations():
@@ -34,7 +43,7 @@ def diagnostics_entries() -> Iterator[str]:
             said[name, level, entry.message] = None
             keys.setdefault(name, {}).update(dict.fromkeys(x.key for x in entry.values))
     for name, values in keys.items():
-        title = 'input TOPIC' if name == 'input' else name
+        title = {'input': 'input TOPIC', 'poses': 'poses SOURCE'}.get(name, name)
         yield f'### {title}\n'
         rows = [(level, text) for which, level, text in said if which == name]
         yield from table(('level', 'it says'), sorted(rows, key=lambda x: 'OWE'.index(x[0][0])))
@@ -81,18 +90,21 @@ def usual() -> Any:
     import torch
 
     from vpr_ros.models.engines.runtime import Placement
+    from vpr_ros.nodes.inputs.pose_watch import PoseReport
     from vpr_ros.nodes.outputs.statistics import STAGES, Figures, Recent, Spread
     from vpr_ros.nodes.outputs.status import InputReport, MapReport, Situation
     from vpr_ros.records import Verdict
 
     recent = Recent(100, rate_hz=14.8, stages=dict.fromkeys(STAGES, Spread(45.0, 60.0, 81.0)))
     figures = Figures({Verdict.ACCEPTED: 210, Verdict.LOW_SIMILARITY: 600}, recent=recent)
-    hears = InputReport(TOPIC, 900, 0, 29.97, 0.031)
+    hears = InputReport(TOPIC, 900, 0, 29.97, 0.031, camera='known, and its mounting')
+    poses = PoseReport('/odom', 809, 1)
     places = MapReport('office.vprmap', 'uuid', 3, 620)
     cpu = Placement(torch.device('cpu'), 'bf16', 'the processor has avx512_bf16')
     return Situation(
-        'localize', True, '', False, True, (hears,), figures, places, 'sage_nano:0', cpu
-    )
+        'localize', True, '', False, True, (hears,), figures, places, 'sage_nano:0', cpu,
+        poses,
+    )  # fmt: skip
 
 
 def situations() -> list[Any]:
@@ -118,11 +130,16 @@ def situations() -> list[Any]:
         heard(received=0),
         heard(trouble=LOSING),
         heard(trouble=SILENT, silent=True),
+        heard(trouble=LATE, is_late=True),
+        replace(well, poses=replace(well.poses, known=0)),
+        replace(well, poses=replace(well.poses, trouble=POSELESS)),
+        lately(unusable=60, last_unusable=DARK),
         lately(errors=100, last_error=full),
         lately(errors=3, last_error=full),
         lately(lost=40),
         lately(dropped=400),
         lately(answers=0, stages={}),
         replace(well, map=replace(well.map, places=0)),
+        replace(well, mode='map', map=replace(well.map, unsaved=full)),
         replace(well, placement=lost),
     ]

@@ -177,7 +177,7 @@ def launch_files() -> Iterator[str]:
 
 def choice_of(argument: Any) -> str:
     switch = 'True' in argument.choices
-    return 'true, false' if switch else ', '.join(argument.choices)
+    return 'true, false' if switch else ', '.join(filter(None, argument.choices))
 
 
 def as_row(channel: Channel) -> tuple[str, ...]:
