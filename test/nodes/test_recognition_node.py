@@ -14,6 +14,7 @@ from pictures import image_message
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
+from rosgraph_msgs.msg import Clock
 from waiting import WAIT_S, eventually
 
 from vpr_msgs.msg import VprStatus
@@ -373,6 +374,22 @@ def test_poses_that_were_asked_for_and_do_not_come_are_told(make_node, capfd):
     assert text in capfd.readouterr().err
     assert node.trigger_deactivate() == OK
     assert 'robot: poses /odom' not in told(node)[0]
+
+
+def test_a_clock_that_never_starts_is_told(make_node, capfd):
+    node = make_node(mode='map', use_sim_time=True)
+    assert node.start()
+    node.inputs[0].flow.arrived()
+    entries, (state, text) = told(node)
+    assert state == VprStatus.DEGRADED and 'play the recording with --clock' in text
+    assert entries['robot: recognition'].level == DiagnosticStatus.WARN
+    assert text in capfd.readouterr().err
+    clock = next(s for s in node.subscriptions if s.topic_name == '/clock')
+    clock.callback(Clock(clock=Time(sec=5)))
+    node.inputs[0].flow.arrived()
+    entries, (state, _) = told(node)
+    assert state == VprStatus.MAPPING
+    assert entries['robot: recognition'].level == DiagnosticStatus.OK
 
 
 def test_images_too_late_for_the_other_camera_are_told(make_node):

@@ -142,4 +142,5 @@ def situations() -> list[Any]:
         replace(well, map=replace(well.map, places=0)),
         replace(well, mode='map', map=replace(well.map, unsaved=full)),
         replace(well, placement=lost),
+        replace(well, clock_stands=True),
     ]

@@ -110,6 +110,7 @@ def test_every_figure_has_a_name_and_a_unit():
         (recently(unusable=50, last_unusable='it is black'), 'recognition', OK, 'recognising'),
         (recently(dropped=100), 'recognition', WARN, '50% of the images are dropped, 14.8 Hz'),
         (recently(dropped=100), 'recognition', WARN, 'set query_rate'),
+        (replace(WELL, clock_stands=True), 'recognition', WARN, 'nothing has come on /clock'),
         (recently(dropped=2), 'recognition', OK, 'recognising at 14.8 Hz'),
         (replace(WELL, figures=Figures()), 'recognition', OK, 'no image answered lately'),
         (replace(WELL, active=False), 'recognition', OK, 'inactive'),

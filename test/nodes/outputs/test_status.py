@@ -56,6 +56,7 @@ BEST = Situation('localize', localized=True, map=FULL, placement=CPU, inputs=(In
         ({'figures': LOSING}, VprStatus.DEGRADED, '3 images were lost'),
         ({'placement': FALLEN}, VprStatus.DEGRADED, 'CUDA error: gone'),
         ({'map': EMPTY}, VprStatus.DEGRADED, 'a.vprmap is empty'),
+        ({'clock_stands': True}, VprStatus.DEGRADED, 'nothing has come on /clock'),
         (
             {'figures': DARK},
             VprStatus.DEGRADED,

@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from vpr_ros.nodes.inputs.pose_watch import PoseReport
 from vpr_ros.nodes.outputs.statistics import STAGES, Figures, Recent
 from vpr_ros.nodes.outputs.status import (
+    NO_CLOCK,
     InputReport,
     Situation,
     dropping,
@@ -102,13 +103,23 @@ def _of_recognition(situation: Situation) -> Told:
             f'{recent.errors} of the last {recent.answers} images failed, see the log: '
             f'{recent.last_error}'
         )
-    if mostly_unusable(recent):
-        return WARN, unusable(recent)
-    if recent.lost:
-        return WARN, f'{recent.lost} images lost on the way lately, see the input; {_done(recent)}'
-    if recent.dropped_share > WORTH_A_WARNING:
-        return WARN, f'{dropping(recent)}; {_done(recent)}'
+    if worse := _shortcoming(situation):
+        return WARN, worse
     return OK, f'{_done(recent)}; {_accepted(situation.figures)}'
+
+
+def _shortcoming(situation: Situation) -> str:
+    """What is worth a warning, the worst first; empty: nothing."""
+    recent = situation.figures.recent
+    if situation.clock_stands:
+        return NO_CLOCK
+    if mostly_unusable(recent):
+        return unusable(recent)
+    if recent.lost:
+        return f'{recent.lost} images lost on the way lately, see the input; {_done(recent)}'
+    if recent.dropped_share > WORTH_A_WARNING:
+        return f'{dropping(recent)}; {_done(recent)}'
+    return ''
 
 
 def _done(recent: Recent) -> str:

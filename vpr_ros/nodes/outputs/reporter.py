@@ -19,7 +19,14 @@ from vpr_ros.nodes.inputs.pose_input import PoseInput
 from vpr_ros.nodes.inputs.pose_watch import PoseReport
 from vpr_ros.nodes.lifecycle import ReportingLifecycleNode
 from vpr_ros.nodes.outputs.diagnostics import diagnostics
-from vpr_ros.nodes.outputs.status import InputReport, MapReport, Situation, known_of, status
+from vpr_ros.nodes.outputs.status import (
+    NO_CLOCK,
+    InputReport,
+    MapReport,
+    Situation,
+    known_of,
+    status,
+)
 from vpr_ros.nodes.outputs.visuals import Visuals
 from vpr_ros.nodes.responder import Responder
 
@@ -98,6 +105,7 @@ class Reporter:
             map=MapReport.of(responder.place_map, responder.unsaved),
             model_id=model.id,
             placement=model.placement,
+            clock_stands=self._clock_stands(),
         )
 
     def report(self) -> None:
@@ -133,6 +141,13 @@ class Reporter:
             log = self._node.get_logger()
             log.error(report.trouble, throttle_duration_sec=TROUBLE_PERIOD_S)
         return report
+
+    def _clock_stands(self) -> bool:
+        clock = self._node.get_clock()
+        stands = clock.ros_time_is_active and not clock.now().nanoseconds
+        if stands:
+            self._node.get_logger().warning(NO_CLOCK, throttle_duration_sec=TROUBLE_PERIOD_S)
+        return stands
 
     def _log(self, trouble: Trouble) -> None:
         log = self._node.get_logger()

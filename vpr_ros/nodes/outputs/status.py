@@ -20,6 +20,10 @@ from vpr_ros.nodes.outputs.statistics import Figures, Recent
 from vpr_ros.records import Camera
 
 State = tuple[int, str]  # of VprStatus, and one sentence
+NO_CLOCK = (
+    'use_sim_time is set and nothing has come on /clock: play the recording with --clock, or '
+    'leave use_sim_time false'
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Situation:
     model_id: str = ''
     placement: Placement | None = None
     poses: PoseReport | None = None  # None: not asked for
+    clock_stands: bool = False  # simulated time was asked for and has not begun
 
     @property
     def lost(self) -> int:
@@ -143,6 +148,8 @@ def shortcomings(situation: Situation) -> list[str]:
         found.append(f'the model runs on the CPU: {situation.placement.reason}')
     if empty := empty_map(situation):
         found.append(empty)
+    if situation.clock_stands:
+        found.append(NO_CLOCK)
     if recent.lost:
         found.append(f'{recent.lost} images were lost on the way lately')
     if situation.map and situation.map.unsaved:
