@@ -82,7 +82,9 @@ def main() -> int:
     columns = ['set', 'queries', 'r@1', 'r@5', 'ap', 'r@100p', 'auc', 'closed right',
                'closed wrong']  # fmt: skip
     title = f'{model.id} on {model.placement}, threshold {model.similarity_threshold}'
-    table = Table(*columns, title=title)
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
     rows = []
     for name in arguments.sets:
         row = measure(model, name, Path(arguments.root))
