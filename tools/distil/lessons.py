@@ -59,7 +59,7 @@ def write_lessons(
 
 
 def _ask(views: np.ndarray, student: PlaceModel, teachers: Sequence[Describe]) -> Lessons:
-    rows = [describe(views) for describe in teachers]
+    rows = [describe(list(views)) for describe in teachers]
     wanted = np.concatenate(rows, axis=1) / np.sqrt(len(rows))
     network = student.network
     assert isinstance(network, Sage)
