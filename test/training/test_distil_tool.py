@@ -81,7 +81,7 @@ def lessons(groups, tmp_path, monkeypatch):
 def test_the_end_comes_nearer_to_the_teacher_and_the_trunk_stays(lessons):
     model = load_model('sage_nano')
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
-    looks = list(learn(model.network, lessons, Course(0.12, rate=5e-3, groups=2, average=0.5)))
+    looks = list(learn(model.network, lessons, Course(0.12, groups=2, average=0.5)))
     assert looks[-1]['batch'] > 3
     assert looks[-1]['squares'] < looks[0]['squares']
     after = model.network.state_dict()

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
+from vpr_ros.training.sources.grouping import turn_between
 from vpr_ros.training.views import ViewSet
 
 VIEWS = 4
@@ -131,9 +132,7 @@ class Groups:
         same = np.flatnonzero(views.places == views.places[one])
         near = np.array(self._tree.query_ball_point(views.position_m[one], NEXT_PLACE_M[1]))
         away = np.hypot(*(views.position_m[near] - views.position_m[one]).T)
-        turn = np.abs(
-            (views.heading_rad[near] - views.heading_rad[one] + np.pi) % (2 * np.pi) - np.pi
-        )
+        turn = turn_between(views.heading_rad[near], views.heading_rad[one])
         next_ones = near[(away > NEXT_PLACE_M[0]) & (turn < SAME_HEADING_RAD)]
         chosen = [one, rng.choice(same)]
         chosen += list(rng.choice(next_ones if len(next_ones) else same, VIEWS - 2))
