@@ -14,6 +14,7 @@ from tools.distil.groups import VIEWS, Groups
 from tools.distil.learn import Course, Memory, learn, losses
 from tools.distil.lessons import FROZEN, trunk, write_lessons
 from tools.distil.teachers import open_teachers, whitened
+from vpr_ros.errors import DatasetError
 from vpr_ros.models import save_checkpoint
 from vpr_ros.models.registry import load_model
 from vpr_ros.training.distill import Teacher
@@ -31,11 +32,26 @@ def test_a_group_depends_on_its_number_and_seed_alone(groups):
     assert not np.array_equal(groups.draw(5, 2), some[5])
 
 
-def test_the_views_of_a_group_have_one_camera(groups):
-    grey = [[np.ptp(view.astype(int), axis=2).mean() < 12 for view in groups.draw(n, 1)]
-            for n in range(30)]  # fmt: skip
+def grey_views(groups, kind):
+    numbers = [n for n in range(48) if groups.kind(n) == kind]
+    return [[bool(np.ptp(view.astype(int), axis=2).mean() < 12) for view in groups.draw(n, 1)]
+            for n in numbers]  # fmt: skip
+
+
+@pytest.mark.parametrize('kind', ['seconds', 'places', 'walk'])
+def test_the_views_of_a_group_of_near_ones_have_one_camera(groups, kind):
+    grey = grey_views(groups, kind)
     assert {all(views) for views in grey} == {True, False}
     assert all(len(set(views)) == 1 for views in grey)
+
+
+def test_photographs_are_seen_by_a_camera_for_each_view(groups):
+    assert any(set(views[:2]) == {True, False} for views in grey_views(groups, 'photographs'))
+
+
+def test_groups_are_of_the_kinds_that_are_asked_for(groups):
+    some = Groups(groups.tower, groups.survey, groups.photos, kinds=['walk', 'photographs'])
+    assert [some.kind(n) for n in range(3)] == ['walk', 'photographs', 'walk']
 
 
 @torch.no_grad()
@@ -81,14 +97,22 @@ def lessons(groups, tmp_path, monkeypatch):
 def test_the_end_comes_nearer_to_the_teacher_and_the_trunk_stays(lessons):
     model = load_model('sage_nano')
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
-    looks = list(learn(model.network, lessons, Course(0.12, groups=2, average=0.5)))
-    assert looks[-1]['batch'] > 3
+    looks = list(learn(model.network, lessons, Course(12, groups=2, average=0.5)))
+    assert looks[-1]['batch'] == 12
     assert looks[-1]['squares'] < looks[0]['squares']
     after = model.network.state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     frozen = ('backbone.patch_embed', 'backbone.cls', 'backbone.pos', 'gpn_norms.0.',
               *(f'backbone.blocks.{number}.' for number in range(FROZEN)))  # fmt: skip
     assert changed and not any(name.startswith(frozen) for name in changed)
+
+
+def test_lessons_that_are_missing_are_told(lessons):
+    assert list(kept.read_lessons(lessons / '1_0.npz').kinds) == [0, 1, 2]
+    (lessons / '1_1.npz').unlink()  # which has photographs
+    course = Course(3, shares=(0.0, 0.0, 0.0, 1.0))
+    with pytest.raises(DatasetError, match='expected lessons of photographs, found none'):
+        list(learn(load_model('sage_nano').network, lessons, course))
 
 
 def test_lessons_that_are_there_are_kept(lessons, groups):

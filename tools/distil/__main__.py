@@ -2,7 +2,7 @@
 
     python -m tools.distil lessons --survey DIR --photos DIR --tower DIR --floors A+B \\
         --teachers "sage_nano sage_vitti=VIT whitened=VIT" --chunks 64 -o LESSONS
-    python -m tools.distil learn LESSONS --minutes 60 -o OUT.safetensors --log LOG.jsonl
+    python -m tools.distil learn LESSONS --batches 2400 -o OUT.safetensors --log LOG.jsonl
     python -m tools.distil threshold WEIGHTS --data town:1:800 tower:DIR:A+B -o OUT.safetensors
 
 docs/sage_nano.md tells what came of it. `learn` may begin while `lessons` still writes.
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tools.distil.groups import Groups
+from tools.distil.groups import KINDS, Groups
 from tools.distil.learn import Course, learn
 from tools.distil.lessons import HELD_OUT, write_lessons
 from tools.distil.teachers import open_teachers
@@ -42,7 +42,7 @@ HELD_OUT_SEED = 99
 def make_lessons(arguments: argparse.Namespace) -> None:
     tower = read_tower(arguments.tower, tuple(arguments.floors.split('+')))
     sources = tower, read_folder(arguments.survey), read_photos(arguments.photos)
-    groups = Groups(*sources)
+    groups = Groups(*sources, kinds=arguments.kinds)
     student = load_model(arguments.model, arguments.weights)
     teachers = open_teachers(arguments.teachers, sources)
     orders = [([HELD_OUT], HELD_OUT_SEED)]
@@ -56,7 +56,9 @@ def take_course(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.model, arguments.weights)
     assert isinstance(model.network, Sage)
-    course = Course(arguments.minutes, arguments.rate, tuple(arguments.kinds), seed=arguments.seed)
+    course = Course(
+        arguments.batches, arguments.rate, tuple(arguments.shares), seed=arguments.seed
+    )
     for seen in learn(model.network, arguments.lessons, course):
         line = json.dumps({name: round(value, 5) for name, value in seen.items()})
         console.print(line)
@@ -115,16 +117,17 @@ def parser() -> argparse.ArgumentParser:
     lessons.add_argument('--photos', type=Path, required=True, help='a folder of photographs')
     lessons.add_argument('--teachers', required=True, help='NAME=WEIGHTS of each; whitened=VIT_TI')
     lessons.add_argument('--chunks', type=int, default=64)
+    lessons.add_argument('--kinds', nargs='+', choices=KINDS, default=KINDS, help='in turn')
     lessons.set_defaults(run=make_lessons)
 
     course = commands.add_parser('learn', parents=[common])
     course.add_argument('lessons', type=Path)
     course.add_argument('--weights', default='')
-    course.add_argument('--minutes', type=float, default=60.0)
+    course.add_argument('--batches', type=int, default=2400)
     course.add_argument('--rate', type=float, default=Course.rate)
     course.add_argument(
-        '--kinds', type=float, nargs=3, default=Course.kinds, metavar='SHARE',
-        help='of videos, survey and walks in a batch',
+        '--shares', type=float, nargs=len(KINDS), default=Course.shares, metavar='SHARE',
+        help=f'of {", ".join(KINDS)} in a batch',
     )  # fmt: skip
     course.add_argument('--threads', type=int, default=1)
     course.add_argument('--log', type=Path)

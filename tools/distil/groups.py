@@ -1,12 +1,15 @@
-"""Groups of four near views, as one camera sees them: what a student of several models looks at.
+"""Groups of four views: what a student of several models looks at.
 
 Which of near views are most alike is what places are told apart by, and what a student forgets
-first. So the views of a group are a few seconds of a video, a place of a survey and the next one,
-or a walk into one picture; and all four have the same camera, light and colour but for little.
+first. So the views of most groups are a few seconds of a video, a place of a survey and the next
+one, or a walk into one picture; and all four have the same camera, light and colour but for
+little. Two photographs, each seen twice and by four cameras, are for what is not near: how much
+of the world a student knows depends on how many photographs it has met.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,7 +20,7 @@ from vpr_ros.training.sources.grouping import turn_between
 from vpr_ros.training.views import ViewSet
 
 VIEWS = 4
-KINDS = 3  # of groups, in turn
+KINDS = ('seconds', 'places', 'walk', 'photographs')
 HEIGHT, WIDTH = 240, 320
 NEXT_PLACE_M = (6.0, 18.0)  # of a survey, whose places lie 12 m apart
 SAME_HEADING_RAD = 0.5
@@ -106,19 +109,29 @@ def _cut(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.nd
 
 
 class Groups:
-    """Draws groups from a tower's videos, a survey and a folder of photographs, in turn."""
+    """Draws groups from a tower's videos, a survey and a folder of photographs, kinds in turn."""
 
-    def __init__(self, tower: ViewSet, survey: ViewSet, photos: ViewSet) -> None:
+    def __init__(
+        self, tower: ViewSet, survey: ViewSet, photos: ViewSet, kinds: Sequence[str] = KINDS
+    ) -> None:
         self.tower, self.survey, self.photos = tower, survey, photos
+        self.kinds = tuple(kinds)
         self._videos = _runs(self.tower)
         self._tree = cKDTree(self.survey.position_m)
 
     def draw(self, number: int, seed: int) -> np.ndarray:
         """Group `number`: (4, 240, 320, 3), uint8, RGB. It depends on number and seed alone."""
         rng = np.random.default_rng([seed, number])
-        camera = Camera.drawn(rng)
-        pictures = (self._seconds, self._places, self._walk)[number % KINDS](rng)
-        return np.stack([seen_by(picture, camera, rng) for picture in pictures])
+        if self.kind(number) == 'photographs':
+            cameras = [Camera.drawn(rng) for _ in range(VIEWS)]
+        else:
+            cameras = [Camera.drawn(rng)] * VIEWS
+        pictures = getattr(self, f'_{self.kind(number)}')(rng)
+        seen = zip(pictures, cameras, strict=True)
+        return np.stack([seen_by(picture, camera, rng) for picture, camera in seen])
+
+    def kind(self, number: int) -> str:
+        return self.kinds[number % len(self.kinds)]
 
     def _seconds(self, rng: np.random.Generator) -> list[np.ndarray]:
         run = self._videos[rng.integers(len(self._videos))]
@@ -142,16 +155,23 @@ class Groups:
         """Four steps into one photograph, or one frame of the tower, towards a point in it."""
         views = self.tower if rng.random() < 0.4 else self.photos
         picture = views.pictures.read(int(rng.integers(len(views))))
-        height, width = picture.shape[:2]
         goal, step = rng.uniform(0.3, 0.7, 2), rng.uniform(0.03, 0.15)
-        steps = []
-        for number in range(VIEWS):
-            side = 1.0 - step * number
-            top, left = (
-                int((1 - side) * at * n) for at, n in zip(goal, (height, width), strict=True)
-            )
-            steps.append(picture[top : top + int(side * height), left : left + int(side * width)])
-        return steps
+        return [_part(picture, 1.0 - step * number, goal) for number in range(VIEWS)]
+
+    def _photographs(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Two photographs, two parts of each."""
+        rows = rng.integers(len(self.photos), size=2).repeat(VIEWS // 2)
+        pictures = [self.photos.pictures.read(int(row)) for row in rows]
+        return [
+            _part(picture, rng.uniform(0.6, 1.0), rng.uniform(0, 1, 2)) for picture in pictures
+        ]
+
+
+def _part(picture: np.ndarray, side: float, at: np.ndarray) -> np.ndarray:
+    """A share `side` of height and width, at (y, x): 0 top or left, 1 bottom or right."""
+    height, width = picture.shape[:2]
+    top, left = (int((1 - side) * a * n) for a, n in zip(at, (height, width), strict=True))
+    return picture[top : top + int(side * height), left : left + int(side * width)]
 
 
 def _runs(tower: ViewSet) -> list[np.ndarray]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,58 +11,65 @@ import torch
 import torch.nn.functional as F
 
 from tools.distil.groups import KINDS, VIEWS
-from tools.distil.lessons import FROZEN, HELD_OUT
+from tools.distil.lessons import FROZEN, HELD_OUT, Lessons, read_lessons
+from vpr_ros.config import TrainConfig
+from vpr_ros.errors import DatasetError
 from vpr_ros.models.networks.dinov2 import Attention, Stream
 from vpr_ros.models.networks.sage import Sage
+from vpr_ros.training.optimisation import Average, Descent, learning_rate
 
 TEMPERATURE = 0.05
-WARM_UP = 60  # batches
-FINAL_RATE = 0.02
-WEIGHT_DECAY = 0.02
-CLIP = 1.0
 
 
 @dataclass(frozen=True)
 class Course:
     """How long, and how fast."""
 
-    minutes: float
+    batches: int
     rate: float = 3e-4
-    kinds: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3)  # shares of videos, survey and walks
+    shares: tuple[float, ...] = (0.25,) * len(KINDS)  # of KINDS in a batch
     groups: int = 16  # in a batch
     remembered: int = 1024  # rows of earlier batches, which a batch is compared with, too
     average: float = 0.995
     every: int = 200  # batches between two looks at the lessons held out
     seed: int = 0
 
+    def as_training(self) -> TrainConfig:
+        return TrainConfig(
+            steps=self.batches, learning_rate=self.rate, warmup=min(0.5, 60 / self.batches),
+            final_rate=0.02, weight_decay=0.02, average=self.average,
+        )  # fmt: skip
+
 
 class Shelf:
-    """Chunks of lessons in memory, those that are still being written as they come."""
+    """Lessons in memory, those that are still being written as they come."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.chunks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.chunks: dict[str, Lessons] = {}
+        self.groups: list[list[tuple[str, int]]] = [[] for _ in KINDS]
         self.refresh()
 
     def refresh(self) -> None:
         for path in sorted(self.folder.glob('*.npz')):
             if path.stem not in self.chunks and not path.stem.startswith(HELD_OUT):
-                self.chunks[path.stem] = _read(path)
+                self.chunks[path.stem] = read_lessons(path)
+                for group, kind in enumerate(self.chunks[path.stem].kinds):
+                    self.groups[kind].append((path.stem, group))
 
     def draw(self, course: Course, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Streams and rows of the groups of a batch."""
-        names, streams, wanted = list(self.chunks), [], []
-        for kind in rng.choice(KINDS, course.groups, p=course.kinds):
-            chunk = self.chunks[names[rng.integers(len(names))]]
-            first = VIEWS * (KINDS * rng.integers(len(chunk[0]) // VIEWS // KINDS) + kind)
-            streams.append(chunk[0][first : first + VIEWS])
-            wanted.append(chunk[1][first : first + VIEWS])
+        streams, wanted = [], []
+        for kind in rng.choice(len(KINDS), course.groups, p=course.shares):
+            if not self.groups[kind]:
+                raise DatasetError(
+                    f'expected lessons of {KINDS[kind]}, found none: share 0 or make some'
+                )
+            name, group = self.groups[kind][rng.integers(len(self.groups[kind]))]
+            rows = slice(VIEWS * group, VIEWS * (group + 1))
+            streams.append(self.chunks[name].streams[rows])
+            wanted.append(self.chunks[name].wanted[rows])
         return np.concatenate(streams), np.concatenate(wanted)
-
-
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return file['streams'], file['wanted']
 
 
 class Memory:
@@ -133,68 +139,59 @@ def describe(network: Sage, streams: np.ndarray) -> torch.Tensor:
 
 
 def learn(network: Sage, folder: Path, course: Course) -> Iterator[dict[str, float]]:
-    """Learn until the time is over; the network is left with the average of its weights.
+    """Learn for so many batches; the network is left with the average of its weights.
 
     In evaluation mode, so without dropout: what is wanted is exact. Yields the looks.
     """
     parameters = learning(network.eval())
-    optimizer = torch.optim.AdamW(parameters, course.rate, weight_decay=WEIGHT_DECAY)
-    average = [p.detach().clone() for p in parameters]
-    shelf, memory, rng = (
-        Shelf(folder),
-        Memory(course.remembered),
-        np.random.default_rng(course.seed),
-    )
-    held = _read(folder / f'{HELD_OUT}.npz')
-    yield {'batch': 0, 'minutes': 0.0, **look(network, held)}
-    began, batch, recent = time.monotonic(), 0, []
-    while (passed := (time.monotonic() - began) / 60.0 / course.minutes) < 1.0:
-        rate = course.rate * min(1.0, (batch + 1) / WARM_UP) * _left(passed)
-        for group in optimizer.param_groups:
-            group['lr'] = rate
-        streams, rows = shelf.draw(course, rng)
-        wanted = torch.from_numpy(rows).float()
-        found = describe(network, streams)
-        parts = losses(found, wanted, *memory.beside(found, wanted))
-        optimizer.zero_grad()
-        (parts[0] + parts[1]).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, CLIP)
-        optimizer.step()
-        batch += 1
-        keep = min(course.average, 1 - 1 / (batch + 1))
-        torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - keep)
-        recent.append([part.item() for part in parts])
-        if batch % course.every == 0:
-            _swap(parameters, average)
+    config = course.as_training()
+    descent, average = Descent(parameters, config), Average(parameters, course.average)
+    shelf, memory = Shelf(folder), Memory(course.remembered)
+    rng = np.random.default_rng(course.seed)
+    held = {path.stem: read_lessons(path) for path in sorted(folder.glob(f'{HELD_OUT}*.npz'))}
+    yield {'batch': 0, **look(network, held)}
+    recent = []
+    for batch in range(course.batches):
+        recent.append(_step(network, *shelf.draw(course, rng), memory, descent, batch))
+        average.update()
+        if (batch + 1) % course.every == 0 or batch + 1 == course.batches:
             shelf.refresh()
-            seen = np.mean(recent, axis=0)
+            average.swap()
+            training, squares = np.mean(recent, axis=0)
             yield {
-                'batch': batch, 'minutes': (time.monotonic() - began) / 60, 'rate': rate,
-                'training': seen[0], 'training_squares': seen[1],
-                'lessons': len(shelf.chunks), **look(network, held),
+                'batch': batch + 1, 'rate': learning_rate(batch, config), 'training': training,
+                'training_squares': squares, 'lessons': len(shelf.chunks), **look(network, held),
             }  # fmt: skip
-            _swap(parameters, average)
+            average.swap()
             recent = []
-    _swap(parameters, average)
-    yield {'batch': batch, 'minutes': course.minutes, **look(network, held)}
+    average.swap()
 
 
-def _left(passed: float) -> float:
-    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + np.cos(np.pi * passed))
+def _step(
+    network: Sage,
+    streams: np.ndarray,
+    rows: np.ndarray,
+    memory: Memory,
+    descent: Descent,
+    batch: int,
+) -> tuple[float, float]:
+    wanted = torch.from_numpy(rows).float()
+    found = describe(network, streams)
+    divergence, squares = losses(found, wanted, *memory.beside(found, wanted))
+    descent.backward(divergence + squares)
+    parts = divergence.item(), squares.item()
+    descent.step(batch, sum(parts))
+    return parts
 
 
 @torch.no_grad()
-def _swap(parameters: list[torch.nn.Parameter], average: list[torch.Tensor]) -> None:
-    for parameter, mean in zip(parameters, average, strict=True):
-        kept = parameter.detach().clone()
-        parameter.copy_(mean)
-        mean.copy_(kept)
-
-
-@torch.no_grad()
-def look(network: Sage, held: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-    """Both losses on the lessons held out."""
-    found = torch.cat([describe(network, part) for part in np.array_split(held[0], 6)])
-    wanted = torch.from_numpy(held[1]).float()
-    divergence, squares = losses(found, wanted, found, wanted)
-    return {'divergence': float(divergence), 'squares': float(squares)}
+def look(network: Sage, held: Mapping[str, Lessons]) -> dict[str, float]:
+    """Both losses on the lessons held out, with what their names have behind `held_out`."""
+    seen: dict[str, float] = {}
+    for name, lessons in held.items():
+        found = torch.cat([describe(network, part) for part in np.array_split(lessons.streams, 6)])
+        wanted = torch.from_numpy(lessons.wanted).float()
+        divergence, squares = losses(found, wanted, found, wanted)
+        behind = name.removeprefix(HELD_OUT)
+        seen |= {f'divergence{behind}': float(divergence), f'squares{behind}': float(squares)}
+    return seen
