@@ -30,7 +30,7 @@ class Course:
     shares: tuple[float, ...] = (0.25,) * len(KINDS)  # of KINDS in a batch
     groups: int = 16  # in a batch
     remembered: int = 1024  # rows of earlier batches, which a batch is compared with, too
-    average: float = 0.995
+    average: float = 0.995  # decay; 260 batches keep a quarter of the first weights
     every: int = 200  # batches between two looks at the lessons held out
     seed: int = 0
 
