@@ -120,7 +120,7 @@ class Groups:
         self._tree = cKDTree(self.survey.position_m)
 
     def draw(self, number: int, seed: int) -> np.ndarray:
-        """Group `number`: (4, 240, 320, 3), uint8, RGB. It depends on number, seed and kinds alone."""
+        """Group `number`: (4, 240, 320, 3), uint8, RGB; from number, seed and kinds alone."""
         rng = np.random.default_rng([seed, number])
         if self.kind(number) == 'photographs':
             cameras = [Camera.drawn(rng) for _ in range(VIEWS)]
